@@ -7,6 +7,7 @@
  *   FUNCTION   a name of the function list, or C_SignLength for the length query
  *   ACTION     rv=0x30     return this and do nothing else (C_Sign ends its operation, as devices do)
  *              hang        never return;  hang=1.5  return after so many seconds and continue
+ *              hold        continue when the file has changed, or is gone
  *              exit=5      call exit(5);  segv  write to address 0
  *              corrupt     flip the last bit of the signature (C_Sign only)
  *   CONDITION  nth=7 every=20 after=100    by this rule's own count in this process, from 1, counting
@@ -39,7 +40,7 @@ static const char *const function_names[] = {PKCS11_FUNCTIONS(FUNCTION_NAME, FUN
 
 static const char *faults_file;
 
-enum action { ACT_RV, ACT_HANG, ACT_EXIT, ACT_SEGV, ACT_CORRUPT };
+enum action { ACT_RV, ACT_HANG, ACT_HOLD, ACT_EXIT, ACT_SEGV, ACT_CORRUPT };
 
 struct rule {
     int function;
@@ -99,6 +100,8 @@ static void parse_action(struct rule *rule, const char *word) {
             bad_rule(rule->line, word);
     } else if (strcmp(word, "hang") == 0) {
         rule->action = ACT_HANG;
+    } else if (strcmp(word, "hold") == 0) {
+        rule->action = ACT_HOLD;
     } else if (strcmp(word, "segv") == 0) {
         rule->action = ACT_SEGV;
     } else if (strcmp(word, "corrupt") == 0 && rule->function == FN_C_Sign) {
@@ -211,7 +214,7 @@ static bool due(struct rule *rule, const CK_BYTE *in, CK_ULONG n) {
     return seen > rule->after && (!rule->once || claim_once(rule));
 }
 
-static void apply(const struct rule *rule, struct verdict *verdict) {
+static void apply(const struct rules *rules, const struct rule *rule, struct verdict *verdict) {
     static volatile int *volatile nowhere; /* volatile: the compiler may not see that it is NULL */
     switch (rule->action) {
     case ACT_RV:
@@ -224,6 +227,10 @@ static void apply(const struct rule *rule, struct verdict *verdict) {
         else
             for (;;)
                 sleep_until(now_ns() + 3600 * NS_PER_S);
+        break;
+    case ACT_HOLD:
+        for (; atomic_load(&current_rules) == rules; refresh_rules())
+            sleep_until(now_ns() + RULES_CHECK_NS);
         break;
     case ACT_EXIT:
         exit(rule->exit_code);
@@ -244,7 +251,7 @@ struct verdict judge(enum function_id function, const CK_BYTE *in, CK_ULONG n) {
     struct rules *rules = atomic_load(&current_rules);
     for (size_t i = 0; rules && i < rules->count; i++)
         if (rules->rule[i].function == (int)function && due(&rules->rule[i], in, n))
-            apply(&rules->rule[i], &verdict);
+            apply(rules, &rules->rule[i], &verdict);
     return verdict;
 }
 

@@ -246,6 +246,26 @@ os._exit(0)
     assert child.answer == {"stuck": True, "other": "ok"}
 
 
+def test_a_held_call_goes_on_when_the_rules_change(sign_with: SignWith) -> None:
+    """`hold` keeps the call until the file is replaced; it signs then, whatever the new rules say of later calls."""
+    child = sign_with(
+        """
+import threading
+from bench.hsm.simhsm import read_log, write_rules
+path = Path(os.environ["SIMHSM_FAULTS_FILE"])
+held = threading.Thread(target=lambda: answer.update(outcome=outcome(lambda: sign("P256", bytes(32)))))
+held.start()
+held.join(0.1)
+answer["held"] = held.is_alive()
+answer["signed"] = len(read_log(Path(os.environ["SIMHSM_LOG"])))
+write_rules(path, ["C_Sign rv=0x30 after=1"])
+held.join(60)
+""",
+        "C_Sign hold",
+    )
+    assert child.answer == {"held": True, "signed": 0, "outcome": "ok"}
+
+
 def test_a_poisoned_input_fails_wherever_it_goes(sign_with: SignWith) -> None:
     """`tail` matches the end of the input, so a rule can follow one job from lane to lane."""
     child = sign_with(TEN_P256, "C_Sign rv=0x30 tail=000007")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from bench.hsm.simhsm import read_log
+from bench.hsm.simhsm import read_log, write_rules
 from queueing import Job, Signature, SigningClient
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobOutcome, decode_result
@@ -16,6 +18,7 @@ from tests.support.farm.farm import digests
 from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.waiting import until_async
+from workers.config.settings import TokenSettings
 from workers.journal.records import (
     IntentRecord,
     OutcomeRecord,
@@ -28,33 +31,55 @@ from workers.journal.records import (
 from workers.journal.segments import read_segment, segments_of
 
 WORKERS = 2
-BATCH = 320
+SESSIONS = 8
+JOB = 3
+"""Digests of a job: some end within a chunk, which has as many as there are sessions."""
+
+BATCH = 40
+"""Jobs that wait at once: more than both workers claim, which is two chunks for each lane and as much again."""
+
+BEGUN_AT_MOST = 7
+"""Jobs of which a lane has something: its two chunks have 16 digests, of consecutive jobs."""
+
 HANG_S = 300.0
-AT_ONCE = 6
-"""Batches of one client that wait: more than the lanes can take, so that a drain finds something to return."""
 
 
 class Batches:
-    """Submits batches until stopped; all of them are waited for."""
+    """Submits batches without end, the next one when the last is signed; paused between two of them."""
 
-    def __init__(self, client: SigningClient) -> None:
+    def __init__(self, client: SigningClient, tasks: asyncio.TaskGroup) -> None:
         self._client = client
+        self._tasks = tasks
         self.jobs: list[Job] = []
-        self.stopped = False
-        self._batches = 0
+        self._running: asyncio.Task[None] | None = None
+        self._over = False
 
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(AT_ONCE):
-                tasks.create_task(self._one_after_the_other())
+    def resume(self) -> None:
+        self._over, self._running = False, self._tasks.create_task(self._run())
 
-    async def _one_after_the_other(self) -> None:
-        while not self.stopped:
-            self._batches += 1
-            fresh = digests(BATCH, salt=f"batch-{self._batches}-")
-            self.jobs.append(job := await self._client.submit("release", fresh))
-            outcomes = await self._client.wait(job, timeout_s=HANG_S)
-            assert [type(outcome) for outcome in outcomes] == [Signature] * BATCH
+    async def pause(self) -> None:
+        """Return when everything is signed."""
+        assert self._running is not None
+        self._over = True
+        await self._running
+
+    async def _run(self) -> None:
+        while not self._over:
+            jobs = [await self._submit() for _ in range(BATCH)]
+            for job in jobs:
+                outcomes = await self._client.wait(job, timeout_s=HANG_S)
+                assert [type(outcome) for outcome in outcomes] == [Signature] * JOB
+
+    async def _submit(self) -> Job:
+        job = await self._client.submit("release", digests(JOB, salt=f"{len(self.jobs)}-"))
+        self.jobs.append(job)
+        return job
+
+
+def with_sessions(rig: Rig) -> Callable[[TokenSettings], TokenSettings]:
+    """Simulated HSMs with ``SESSIONS`` sessions."""
+    simulated = behind_simhsm(rig.directory, sign_us=2_000)
+    return lambda settings: replace(simulated(settings), sessions=SESSIONS)
 
 
 def records(rig: Rig) -> list[Record]:
@@ -80,46 +105,54 @@ def attempts(outcome: OutcomeRecord) -> int:
     return msgspec.msgpack.decode(outcome.result, type=_Attempt).t
 
 
-async def _restarted(
-    rig: Rig, number: int, worker: WorkerProcess, loading: asyncio.Task[None]
-) -> WorkerProcess:
-    """SIGTERM while it signs, and the next one in its place when it has ended. Raises what ends the load meanwhile."""
-    signing = worker.metric("sigmill_signatures_total") + 1
+async def _restarted(rig: Rig, number: int, worker: WorkerProcess, load: Batches) -> WorkerProcess:
+    """SIGTERM while the HSM has some of its jobs and no lane has begun the others; the next one when it has ended.
 
-    def is_busy() -> bool:
-        if loading.done():
-            loading.result()
-        signed, jobs = worker.metric("sigmill_signatures_total"), worker.metric("sigmill_jobs_in_flight")
-        return signed >= signing and jobs > 2
-
-    await until_async(is_busy, "it signs, and has jobs that no lane has begun")
+    The HSM holds its calls from before these jobs exist until the worker drains: no speed decides what is begun then.
+    """
+    await until_async(lambda: worker.metric("sigmill_signatures_total") > 0, "its lane signs")
+    await load.pause()
+    await until_async(lambda: worker.metric("sigmill_jobs_in_flight") == 0, "all is committed")
+    rules = rig.directory / "acme.faults"
+    write_rules(rules, ["C_Sign hold"])
+    load.resume()
+    await until_async(
+        lambda: worker.metric("sigmill_jobs_in_flight") > BEGUN_AT_MOST, "it has jobs that no lane has begun"
+    )
+    drains = worker.events("service.draining")  # of those before it, in the same log
     worker.child.terminate()
+    await until_async(lambda: worker.events("service.draining") > drains, "it drains")
+    write_rules(rules, [])
     await until_async(lambda: not worker.alive, "it ends")
     assert worker.child.exit_code == 0, worker.child.log_tail(30)
-    successor = rig.start_worker(number, ready=False)
-    await until_async(lambda: successor.ready, "the next one is ready")
-    return successor
+    return rig.start_worker(number, ready=False)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "rounds", [pytest.param(3, id="three"), pytest.param(20, id="twenty", marks=pytest.mark.slow)]
+    "rounds", [pytest.param(2, id="two"), pytest.param(20, id="twenty", marks=pytest.mark.slow)]
 )
 async def test_rolling_restarts_leave_every_counter_right(make_rig: MakeRig, rounds: int) -> None:
     """As the client, the HSM, the workers' logs and the last workers' metrics count."""
-    rig = make_rig(token={"acme": "lanes = 1"}, worker={"chunk_target_s": 0.03, "drain_s": 120.0})
-    rig.wrap = behind_simhsm(rig.directory, sign_us=2_000)
-    present = {number: rig.start_worker(number) for number in range(1, WORKERS + 1)}
-    async with rig.client() as client:
-        load = Batches(client)
-        loading = asyncio.create_task(load.run())
+    rig = make_rig(
+        token={"acme": "lanes = 1\ncall_timeout_s = 100.0"},
+        worker={"chunk_target_s": 0.001, "drain_s": 120.0},
+    )
+    rig.wrap = with_sessions(rig)
+    present = {number: rig.start_worker(number, ready=False) for number in range(1, WORKERS + 1)}
+    restarted: list[int] = []
+    async with rig.client() as client, asyncio.TaskGroup() as tasks:
+        load = Batches(client, tasks)
+        load.resume()
         for _ in range(rounds):
             for number, worker in present.items():
-                present[number] = await _restarted(rig, number, worker, loading)
-        load.stopped = True
-        await loading
-        submitted = BATCH * len(load.jobs)
-        job_ids = {job_id.encode() for job in load.jobs for job_id in job.job_ids}
+                present[number] = await _restarted(rig, number, worker, load)
+                restarted.append(worker.pid)
+        for worker in present.values():
+            await until_async(lambda: worker.ready, "it is ready")  # noqa: B023  # asked within its turn
+        await load.pause()
+    submitted = JOB * len(load.jobs)
+    job_ids = {job_id.encode() for job in load.jobs for job_id in job.job_ids}
 
     signed = Counter(record.input_tail for record in read_log(rig.directory / "acme.simhsm.log"))
     assert (signed.total(), set(signed.values())) == (submitted, {1}), "the HSM signed something twice"
@@ -144,12 +177,18 @@ async def test_rolling_restarts_leave_every_counter_right(make_rig: MakeRig, rou
     assert {attempts(outcome) for outcome in outcomes.values()} == {1}
     assert not any(isinstance(r, UnknownRecord) for r in log)
     returned = [r for r in log if isinstance(r, ReturnedRecord)]
-    assert returned, "no drain had anything to return"
+    assert {_pid(r.lease) for r in returned} == set(restarted), "a drain had nothing to return"
+    assert {_pid(r.lease) for r in released} >= set(restarted), "a drain had nothing to finish"
     assert not any(r.maybe_signed for r in returned)
     assert sum(isinstance(r, IntentRecord) for r in log) == len(released) + len(returned_after_intent(log))
     for pid, counted in by_process.items():
-        own = [r for r in released if r.lease.split(b":")[0].split(b".")[-2] == str(pid).encode()]
+        own = [r for r in released if _pid(r.lease) == pid]
         assert sum(signatures(outcomes[r.job_id, r.lease]) for r in own) == counted
+
+
+def _pid(lease: bytes) -> int:
+    """Process id of the worker that had this lease."""
+    return int(lease.split(b":")[0].split(b".")[-2])
 
 
 def returned_after_intent(log: list[Record]) -> set[tuple[bytes, bytes]]:

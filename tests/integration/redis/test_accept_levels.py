@@ -177,7 +177,7 @@ async def test_a_commit_that_no_replica_has_is_repeated_and_holds_up_claims(
     log = rig.directory / "acme.simhsm.log"
     rules = rig.directory / "acme.faults"
     given = digests(1, salt="uncommitted")
-    write_rules(rules, ["C_Sign hang=1.5"])
+    write_rules(rules, ["C_Sign hold"])
 
     def signed() -> int:
         return sum(record.input_tail == given[0][-8:] for record in read_log(log))
@@ -188,9 +188,9 @@ async def test_a_commit_that_no_replica_has_is_repeated_and_holds_up_claims(
             await until_async(lambda: worker.metric("sigmill_jobs_in_flight") == 1, "it is claimed")
             for node in nodes.nodes[1:]:
                 node.pause()
+            write_rules(rules, [])
             await until_async(lambda: signed() == 1, "it is signed")
             await until_async(lambda: not worker.ready, "the worker is not ready")
-            write_rules(rules, [])
             await signer.submit("release", digests(5), request_id="later")
             redis = rig.connect()
             await asyncio.sleep(0.5)

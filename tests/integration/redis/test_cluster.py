@@ -334,16 +334,16 @@ def test_a_shard_without_its_replica_holds_up_its_own_tenants_alone(
         async def freeze() -> None:
             await sign_each(rig)  # lanes begin with their first job
             replica = cluster.nodes[3 + cluster.shard_of("acme")]
-            write_rules(rig.directory / "acme.faults", ["C_Sign hang=1.5"])
+            write_rules(rig.directory / "acme.faults", ["C_Sign hold"])
             async with rig.client("acme") as client, rig.client("t1") as neighbour:
                 waiting = asyncio.ensure_future(client.sign("release", b"\2" * 32, timeout_s=120))
                 await until_async(lambda: worker.metric("sigmill_jobs_in_flight") == 1, "it is claimed")
                 replica.pause()
+                write_rules(rig.directory / "acme.faults", [])
                 await until_async(
                     lambda: worker.metric("sigmill_redis_errors_total", operation="replicate") >= 1,
                     "its commit is not confirmed",
                 )
-                write_rules(rig.directory / "acme.faults", [])
                 for digest in digests(5):
                     await neighbour.sign("release", digest, timeout_s=20)
                 await until_async(
