@@ -21,7 +21,6 @@ import msgspec
 
 from bench.load.messages import Done, Flood, Order, Rest
 from bench.load.rubbish import Specimen, Victim, specimens
-from queueing.aio.owned_tasks import end_tasks
 from queueing.config.redis import RedisConfig
 from queueing.protocol import keyspace
 from queueing.redis.connection import connect
@@ -48,21 +47,23 @@ class FloodOf:
         self._victim = victim
         self._queue = keyspace.queue(victim.tenant)
         self._task: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
         self._written = 0
 
     async def obey(self, order: Order) -> Done:
         """Do it; any other order than ``Flood`` ends the flood."""
         written = await self._rest()
         if isinstance(order, Flood):
-            self._task = asyncio.create_task(self._for_ever(specimens(order.kind, self._victim)))
+            self._over.clear()
+            self._task = asyncio.create_task(self._until_over(specimens(order.kind, self._victim)))
         return Done(jobs=written)
 
-    async def _for_ever(self, of_kind: list[Specimen]) -> None:
+    async def _until_over(self, of_kind: list[Specimen]) -> None:
         size = max(len(each.payload) for each in of_kind)
         most = max(min(WAITING_JOBS, WAITING_BYTES // size), 1)
         numbers, inexhaustible = itertools.count(), itertools.cycle(of_kind)
         run = os.urandom(4).hex()
-        while True:
+        while not self._over.is_set():
             missing = most - await self._redis.zcard(self._queue)
             if missing > 0:
                 async with self._redis.pipeline(transaction=False) as pipe:
@@ -71,7 +72,8 @@ class FloodOf:
                     pipe.publish(keyspace.doorbell(self._victim.tenant), self._victim.tenant)
                     await pipe.execute()
                 self._written += missing
-            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), LOOK_S)
 
     def _put(self, pipe: Any, specimen: Specimen, number: str) -> None:
         job_id = b"{%s}" % self._victim.tenant.encode() + specimen.id_prefix + number.encode()
@@ -79,10 +81,15 @@ class FloodOf:
         pipe.zadd(self._queue, {job_id: unix_ms()})
 
     async def _rest(self) -> int:
-        """End the flood and empty the queue; the number of jobs that were written."""
+        """End the flood and empty the queue; the number of jobs that were written.
+
+        Jobs that are being written are counted: a cancelled write may be executed all the same, even after the queue was
+        emptied.
+        """
         task, self._task = self._task, None
         if task is not None:
-            await end_tasks([task])
+            self._over.set()
+            await task
         while waiting := await self._redis.zrange(self._queue, 0, 255):
             await self._redis.zrem(self._queue, *waiting)
             await self._redis.delete(*(b"arq:job:" + job_id for job_id in waiting))
