@@ -25,7 +25,7 @@ from tests.support.redis.process import RedisProcess
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "compat"
 SUITE_LOCK = ROOT / "tests" / "compat" / "requirements.lock"
-PLUGINS = ("pytest_asyncio.plugin", "pytest_timeout", "pytest_mock", "arq_plugin")
+PLUGINS = ("pytest_asyncio.plugin", "pytest_timeout", "pytest_mock", "arq_plugin", "patient_loop")
 # arq's suite turns warnings into errors; its lock has redis-py 4.6, where close() was not yet deprecated
 WARNINGS = ("-W", "ignore:Call to deprecated close:DeprecationWarning")
 SUITE_TIMEOUT_S = 300.0
@@ -76,13 +76,6 @@ def prepare() -> Path:
     return suite
 
 
-def _prefer(*pids: int) -> None:
-    """Give these processes the CPU first, where that is allowed: arq's own tests measure tenths of a second."""
-    for pid in pids:
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, pid, -15)
-
-
 def run(*arguments: str, worker: str | None = None, echo: bool = False) -> SuiteResult:
     """Run the suite against a fresh redis-server; takes about ten seconds."""
     suite = prepare()
@@ -103,7 +96,6 @@ def run(*arguments: str, worker: str | None = None, echo: bool = False) -> Suite
                 text=True,
             )
         )
-        _prefer(process.pid, server.pid)
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
