@@ -29,9 +29,9 @@ class EntryBase(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class LoginEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
-    """A lane logged in to a token of the tenant, or was refused: ``outcome`` is ``accepted``, or the PKCS#11 error.
+    """A lane or a command logged in to a token of the tenant, or was refused: ``outcome`` is ``accepted``, or the PKCS#11 error.
 
-    ``by``: ``lane``; logins of commands that people run are not recorded.
+    ``by``: ``lane``, or ``command of USER`` of the operating system.
     """
 
     kind: Literal["login"] = "login"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -30,6 +31,7 @@ from workers.hsm.process_hardening import harden
 from workers.hsm.sessions import open_pool
 from workers.hsm.tokens import TokenSelect, properties_of, select_token, serial_of
 from workers.state.token_claims import TokenTaken, claim_token
+from workers.token_admin.login_records import ACCEPTED, keep_login
 from workers.token_admin.messages import (
     AdoptKey,
     Answer,
@@ -52,6 +54,8 @@ from workers.token_admin.messages import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pkcs11
 
     from workers.hsm.module import LoadedModule
@@ -113,7 +117,7 @@ def _with_login(loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress
     _refuse_token_of_others(properties_of(token), address)
     pin = None if address.pin_file is None else Secret.from_file(address.pin_file)
     state_dir = Path(address.refused_pins_of)
-    with guarded_login(state_dir, address.name, pin):
+    with _refusal_recorded(address), guarded_login(state_dir, address.name, pin):
         pool = open_pool(
             token,
             pin=pin,
@@ -122,9 +126,34 @@ def _with_login(loaded: LoadedModule, token: pkcs11.Token, address: TokenAddress
             protected_path=address.protected_path,
         )
     try:
+        _record_accepted(address)
         return _ask(loaded, token, pool.sessions[0], ask)
     finally:
         pool.close()
+
+
+@contextmanager
+def _refusal_recorded(address: TokenAddress) -> Iterator[None]:
+    """Context for a login; one that is refused is on record, as that of a lane is."""
+    try:
+        yield
+    except HsmFailure as failure:
+        if failure.pin_failure:
+            with suppress(OSError, ValueError):  # it must not hide the refusal
+                keep_login(address, failure.code_name)
+        raise
+
+
+def _record_accepted(address: TokenAddress) -> None:
+    """Raise ``TokenUnavailable`` where the login cannot be recorded: then it is used for nothing."""
+    try:
+        keep_login(address, ACCEPTED)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise TokenUnavailable(
+            f"the login cannot be recorded in {address.refused_pins_of}/events ({why}), so it was used for nothing: make room there, or"
+            " run the command as the worker's user"
+        ) from error
 
 
 def _refuse_token_of_others(found: TokenProperties, address: TokenAddress) -> None:

@@ -24,7 +24,7 @@ class _Event(msgspec.Struct, frozen=True, array_like=True):
 class LoginRecord(_Event, frozen=True, array_like=True, tag="Login"):
     """A process of this host tried to log in to a token: ``outcome`` is ``accepted``, or the PKCS#11 name of the refusal.
 
-    ``by``: ``lane``; logins of commands that people run are not recorded.
+    ``by``: ``lane``, or ``command of USER`` of the operating system.
     """
 
     token: str

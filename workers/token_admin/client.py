@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from queueing.protocol.algorithms import Algorithm, KeyKind
     from workers.config.settings import TokenSettings
+    from workers.token_admin.messages import RecordedLogin
 
 _PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "PATH")
 """Variables that the child inherits, as a lane does; the token's own variables are added."""
@@ -89,7 +90,9 @@ class TokenAdmin:
         *,
         owner: str = "",
         others: tuple[OtherToken, ...] = (),
+        login: RecordedLogin | None = None,
     ) -> None:
+        """Of the token in the table ``name``; ``login`` and the others are as in ``TokenAddress``."""
         self._environment = settings.environment
         self.name = name
         self._address = TokenAddress(
@@ -103,6 +106,7 @@ class TokenAdmin:
             refused_pins_of=str(state_dir),
             owner=owner,
             others=others,
+            login=login,
         )
 
     def show(self) -> TokenFacts:

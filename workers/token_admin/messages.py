@@ -27,11 +27,18 @@ class OtherToken(msgspec.Struct, frozen=True, kw_only=True):
     visible: bool
 
 
+class RecordedLogin(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about a login for the record. ``tenant``: whose token it is, empty for the service's; ``by``: ``command of USER``."""
+
+    tenant: str
+    by: str
+
+
 class TokenAddress(msgspec.Struct, frozen=True, kw_only=True):
     """Address of a token: module, criteria and login.
 
     ``refused_pins_of`` is the state directory in which refused PINs are recorded. ``owner``: for whom it is used, empty where
-    unknown; ``others``: the tables of other owners.
+    unknown; ``others``: the tables of other owners. ``login``: for the record; None where no worker has this state directory.
     """
 
     name: str
@@ -44,6 +51,7 @@ class TokenAddress(msgspec.Struct, frozen=True, kw_only=True):
     refused_pins_of: str
     owner: str = ""
     others: tuple[OtherToken, ...] = ()
+    login: RecordedLogin | None = None
 
 
 class ShowToken(Message, frozen=True):

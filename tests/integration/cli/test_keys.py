@@ -21,10 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.support.disk.disks import fill, small_disk
-from tests.support.fakes.key_sites import events_of
+from tests.support.fakes.key_sites import events_of, logins_of
 from tests.support.sigmill_cli import Ran, sigmill
 from tests.support.tools import tool
 from workers.config.loading import load_configuration, load_scope
+from workers.token_admin.login_records import user_name
 
 if TYPE_CHECKING:
     from tests.integration.cli.conftest import OperatorSite
@@ -371,6 +372,11 @@ def test_a_wrong_pin_is_tried_once(operator_site: OperatorSite) -> None:
     )
     operator_site.pin_file().write_text(f"{operator_site.tokens['acme'].pin}\n")
     assert create(operator_site).code == 0
+    logins = logins_of(load_scope(operator_site.config))
+    assert [login.outcome for login in logins] == ["CKR_PIN_INCORRECT", "PIN_REFUSED_BEFORE", "accepted"]
+    assert {(login.tenant, login.token, login.by) for login in logins} == {
+        ("acme", "acme", f"command of {user_name()}")
+    }
 
 
 def test_no_pin_is_tried_on_a_full_disk(operator_site: OperatorSite) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint, verify_checkpoint
 from queueing.transparency.entries import Entry, decode_entry
-from queueing.transparency.event_entries import LaneEndedEntry, LaneOperationsEntry
+from queueing.transparency.event_entries import LaneEndedEntry, LaneOperationsEntry, LoginEntry
 from queueing.transparency.merkle import leaf_hash
 from queueing.transparency.notes import ECDSA, VerifierKey, read_note
 from queueing.transparency.origin_statements import OriginStatement, verify_statement
@@ -25,7 +25,7 @@ from tests.support.rig.rig import MakeRig, Rig, WorkerProcess, command_of, desce
 from tests.support.waiting import until_async
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.journal.acknowledged import read_acknowledged
-from workers.journal.event_records import KeyRecord
+from workers.journal.event_records import KeyRecord, LoginRecord
 from workers.journal.event_spool import EventSpool
 from workers.record.exchange import read_status
 from workers.record.folder import log_folder, read_sealed
@@ -123,13 +123,15 @@ async def test_events_that_are_no_job_are_in_the_record(make_rig: MakeRig) -> No
     async with rig.client() as client:
         for _ in range(5):
             await client.sign("release", os.urandom(32), timeout_s=60)
+    login = LoginRecord(1, "acme", "acme", "accepted", "command of anna")
     rotated = KeyRecord(1, "acme", "rotated", "release", 2, by="anna")
-    await asyncio.to_thread(EventSpool(rig.state_dir()).put, rotated)
+    await asyncio.to_thread(EventSpool(rig.state_dir()).put, login, rotated)
     await until_async(lambda: "key" in recorded(rig), "the event of the command is sealed")
     os.kill(worker.pid, signal.SIGTERM)
     await until_async(lambda: not worker.alive, "the worker ends")
     found = recorded(rig)
     assert {"config", "login", "lane-started", "directory", "lane-operations"} <= found.keys()
+    assert {each.by for each in found["login"] if isinstance(each, LoginEntry)} == {"lane", "command of anna"}
     (end,) = found["lane-ended"]
     assert isinstance(end, LaneEndedEntry)
     assert (end.calls, end.in_doubt, end.reason) == (5, 0, "asked")

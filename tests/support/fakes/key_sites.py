@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.fakes.config_files import Site, p256_key, version_lines
 from workers.config.loading import ServiceScope, load_scope
-from workers.journal.event_records import KeyRecord
+from workers.journal.event_records import KeyRecord, LoginRecord
 from workers.journal.event_spool import EventSpool
 
 
@@ -22,6 +22,12 @@ def site_with(tmp_path: Path, *states: str, service: str = "") -> ServiceScope:
         blocks.append(f"{header}{lines}{more}\n")
     site.tenants["acme"] = head + "\n".join(blocks)
     return load_scope(site.write().config)
+
+
+def logins_of(scope: ServiceScope) -> list[LoginRecord]:
+    """Logins of commands that wait for a worker, oldest first."""
+    waiting = EventSpool(scope.state_dir).waiting()
+    return [record for events in waiting for record in events.records if isinstance(record, LoginRecord)]
 
 
 def events_of(scope: ServiceScope) -> list[KeyRecord]:

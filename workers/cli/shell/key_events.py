@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from typing import TYPE_CHECKING, Final, Literal
 
 from queueing.unix_time import unix_ms
 from workers.cli.shell.output import print_message
 from workers.journal.event_records import KeyRecord
 from workers.journal.event_spool import EventSpool
+from workers.token_admin.login_records import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +59,7 @@ def keep_key_event(  # noqa: PLR0913 - a field each
         public_key_sha256=b"" if public_key is None else public_key.sha256,
         statement_sha256=statement_sha256,
         witnesses=tuple(witnesses)[:_MOST_NAMES],
-        by=_user(),
+        by=user_name(),
         changed=tuple(changed)[:_MOST_NAMES],
     )
     try:
@@ -70,12 +69,3 @@ def keep_key_event(  # noqa: PLR0913 - a field each
             f"warning: `{event}` of {key} is not on record, since {scope.state_dir} cannot be written ({error}): note it"
             " elsewhere, and run such commands as the worker's user"
         )
-
-
-def _user() -> str:
-    """Name of the operating system's user; its number where it has none."""
-    number = os.getuid()
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)

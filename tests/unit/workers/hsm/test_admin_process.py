@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,13 +16,17 @@ from tests.support.file_locks import is_locked, login_lock
 from workers.hsm import admin_process
 from workers.hsm.admin_process import _refuse_token_of_others
 from workers.hsm.faults import Action, HsmFailure
+from workers.journal.event_records import LoginRecord
+from workers.journal.event_spool import EventSpool
 from workers.state.refused_pins import ReservedEntry
 from workers.state.token_claims import TokenProperties, claim_token
+from workers.token_admin.login_records import login_of_this_user, user_name
 from workers.token_admin.messages import (
     Failed,
     FindKeys,
     InspectToken,
     OtherToken,
+    RecordedLogin,
     Request,
     ShowToken,
     TokenAddress,
@@ -78,6 +83,72 @@ def test_a_command_logs_in_under_the_lock_of_the_tokens_lanes(
         )
     assert recorded_under_lock == [True]
     assert not is_locked(login_lock(tmp_path))
+
+
+def recorded(state_dir: Path) -> list[object]:
+    return [
+        (record.tenant, record.token, record.outcome, record.by)
+        for events in EventSpool(state_dir).waiting()
+        for record in events.records
+        if isinstance(record, LoginRecord)
+    ]
+
+
+def log_in(
+    where: TokenAddress, monkeypatch: pytest.MonkeyPatch, failure: HsmFailure | None = None
+) -> list[str]:
+    """Log in for a search of keys; what was done in order: the login, the search, the logout."""
+    done: list[str] = []
+
+    class Pool:
+        sessions = (None,)
+
+        def close(self) -> None:
+            done.append("logged out")
+
+    def open_pool(*_: Any, **__: Any) -> Pool:
+        done.append("logged in")
+        if failure is not None:
+            raise failure
+        return Pool()
+
+    monkeypatch.setattr(admin_process, "open_pool", open_pool)
+    monkeypatch.setattr(admin_process, "_ask", lambda *_: done.append("asked"))
+    with suppress(HsmFailure):
+        admin_process._with_login(
+            cast("Any", None), cast("pkcs11.Token", None), where, FindKeys(public_keys=())
+        )
+    return done
+
+
+def test_a_login_of_a_command_is_on_record_with_its_user(
+    with_pin: TokenAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the tenant whose token it is; one without a worker's state directory leaves nothing."""
+    assert log_in(with_pin, monkeypatch) == ["logged in", "asked", "logged out"]
+    assert recorded(tmp_path) == []
+    log_in(replace(with_pin, login=login_of_this_user("acme")), monkeypatch)
+    assert recorded(tmp_path) == [("acme", "acme", "accepted", f"command of {user_name()}")]
+
+
+def test_a_refused_login_of_a_command_is_on_record(
+    with_pin: TokenAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the name of the refusal, as that of a lane; a token that is away has refused nothing."""
+    where = replace(with_pin, login=RecordedLogin(tenant="", by="command of ada"))
+    log_in(where, monkeypatch, HsmFailure("CKR_DEVICE_REMOVED", 0x32, Action.OPEN_CIRCUIT))
+    assert recorded(tmp_path) == []
+    log_in(where, monkeypatch, HsmFailure("CKR_PIN_INCORRECT", 0xA0, Action.OPEN_CIRCUIT, pin_failure=True))
+    assert recorded(tmp_path) == [("", "acme", "CKR_PIN_INCORRECT", "command of ada")]
+
+
+def test_a_login_that_cannot_be_recorded_is_used_for_nothing(
+    with_pin: TokenAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says where room is missing, and the session is closed."""
+    (tmp_path / "events").write_text("a file where the folder belongs")
+    with pytest.raises(TokenUnavailable, match=f"cannot be recorded in {tmp_path}/events"):
+        log_in(replace(with_pin, login=login_of_this_user("acme")), monkeypatch)
 
 
 def other(
