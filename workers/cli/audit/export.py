@@ -14,8 +14,9 @@ from workers.cli.audit.times import from_option, to_option
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
-from workers.record.bundle.writer import export, newest_checkpoint
+from workers.record.bundle.writer import Exported, export, newest_checkpoint
 from workers.record.folder import LOGS_NAME, log_folder
+from workers.record.integrity.blocks import DamagedPlace
 from workers.record.replacement import former_records
 from workers.record.retention.minimum import removed_sentence
 
@@ -29,7 +30,7 @@ class NotSealed(LogUnavailable):
 class ExportLine(msgspec.Struct, frozen=True, kw_only=True):
     """The written bundle: origin, entries of the log, and the range that is in it (the end exclusive).
 
-    ``minimum``: the first entry that this host still has.
+    ``minimum``: the first entry that this host still has. ``damage``: places of the log whose entries and hashes differ.
     """
 
     origin: str
@@ -38,6 +39,7 @@ class ExportLine(msgspec.Struct, frozen=True, kw_only=True):
     end: int
     folder: str
     minimum: int = 0
+    damage: tuple[DamagedPlace, ...] = ()
 
 
 @click.command("export")
@@ -76,7 +78,9 @@ def export_record(  # noqa: PLR0913 - an option each
     signatures beside them: the tenant's own content. `sigmill audit verify` checks it offline. Run it on each host that
     serves the tenant. A worker may be writing meanwhile.
 
-    Exit code 75 if this host has no checkpoint of the tenant.
+    Each entry is held against its hash. What is damaged is exported as it is and named; `sigmill audit verify` finds it, too.
+
+    Exit code 1 if an entry or a hash is damaged, 75 if this host has no checkpoint of the tenant.
     """
     service = load_service(config)
     if not re.match(NAME_PATTERN, tenant):
@@ -101,14 +105,23 @@ def export_record(  # noqa: PLR0913 - an option each
             end=exported.end,
             folder=str(out),
             minimum=exported.minimum,
+            damage=exported.damage,
         )
         emit(line)
-        return Exit.DONE
+        return _exit(exported)
     count = exported.end - exported.first
     print_message(f"{out}: {count:,} of {head.size:,} entries of {head.origin}")
     if exported.minimum and exported.first == exported.minimum:
         print_message(removed_sentence(exported.minimum))
-    return Exit.DONE
+    for place in exported.damage:
+        print_message(f"damaged: {folder}/{place}")
+    if exported.damage:
+        print_message("restore these files from a copy, and export again")
+    return _exit(exported)
+
+
+def _exit(exported: Exported) -> Exit:
+    return Exit.FAILED if exported.damage else Exit.DONE
 
 
 def _former(state_dir: Path, name: str) -> Path:

@@ -49,6 +49,14 @@ class KeyLine(msgspec.Struct, frozen=True, kw_only=True):
     signatures: int
 
 
+class ClockLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Entry at which the host's clock was set back, from the time of an earlier entry to its own."""
+
+    entry: int
+    from_at: str
+    to_at: str
+
+
 class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of one origin: what was verified, and the problems. ``minimum``: entries before it had been removed.
 
@@ -57,6 +65,8 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
 
     ``signatures_under_grants``: of ``signatures``. ``unproven_envelopes``: of jobs in doubt, whose intents are before the range.
     ``jobs_without_end``: in work at the time of the last entry, or left out.
+
+    ``clock_set_back``: the first places where an entry is more than ten seconds older than one before it.
 
     ``lanes_without_end``, ``calls_in_doubt``: why ``keys`` may have fewer calls than were made.
     """
@@ -76,6 +86,7 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     jobs_without_end: int = 0
     problems: int
     minimum: int = 0
+    clock_set_back: tuple[ClockLine, ...] = ()
     keys: tuple[KeyLine, ...] = ()
     lanes_without_end: int = 0
     calls_in_doubt: int = 0
@@ -201,6 +212,10 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         jobs_without_end=verified.unended,
         problems=found,
         minimum=verified.minimum,
+        clock_set_back=tuple(
+            ClockLine(entry=each.entry, from_at=utc_text(each.before_ms), to_at=utc_text(each.at_ms))
+            for each in verified.set_back
+        ),
         keys=_keys(verified.lanes),
         lanes_without_end=verified.lanes.running,
         calls_in_doubt=verified.lanes.in_doubt,
@@ -233,6 +248,11 @@ def _limits(line: OriginLine) -> Iterator[str]:
         yield (
             f"there may be more calls: {line.lanes_without_end} lanes have no end here, and"
             f" {line.calls_in_doubt} digests were not answered by lanes that have"
+        )
+    for clock in line.clock_set_back:
+        yield (
+            f"warning: at entry {clock.entry} the clock of the host was set back from {clock.from_at} to {clock.to_at}: the order of"
+            " entries is certain, their times there are not"
         )
     if line.unproven_envelopes:
         yield (

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 
 from workers.record.bundle.lane_sums import LaneSums
+
+MOST_BACK_MS: Final = 10_000
+"""A record waits for others of its group, and for a slow disk, for seconds; a clock that is adjusted moves by less than one."""
+
+MOST_SET_BACK: Final = 20
+"""Places that are told of one log."""
+
+_OF_FORMER_TIMES: Final = frozenset({"key", "login", "config", "order", "outcome", "of a later version"})
+"""Kinds of entries that may have waited for a worker, or be copies after a crash: their times say nothing of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,15 @@ class Problem:
         return f"{self.code} {self.place} {self.what}"
 
 
+@dataclass(frozen=True, slots=True)
+class ClockSetBack:
+    """Entry whose time is before that of an earlier entry, by more than ``MOST_BACK_MS``: the host's clock was set. Unix ms."""
+
+    entry: int
+    before_ms: int
+    at_ms: int
+
+
 @dataclass(slots=True)
 class Verified:
     """Counts of what was verified: entries, signatures with a client's signature verified, by kind of entry.
@@ -28,6 +47,7 @@ class Verified:
     ``to_ms``: earliest and latest time of its entries (Unix ms), None without one.
     ``granted``: signatures under grants. ``unproven``: envelopes of jobs in doubt whose intents, which commit to them, are before the
     range. ``unended``: jobs whose end is not in the range; ``minimum``: entries before it had been removed at the export, as the bundle says.
+    ``set_back``: the first ``MOST_SET_BACK`` places where the host's clock was set back.
     """
 
     log: str = ""
@@ -43,13 +63,27 @@ class Verified:
     unproven: int = 0
     unended: int = 0
     minimum: int = 0
+    set_back: list[ClockSetBack] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     lanes: LaneSums = field(default_factory=LaneSums)
+    _clock_ms: int | None = None
 
-    def count(self, kind: str, at_ms: int) -> None:
+    def count(self, index: int, kind: str, at_ms: int) -> None:
         """Count an entry of this kind and time."""
         self.kinds[kind] += 1
+        if kind not in _OF_FORMER_TIMES:
+            self._watch_clock(index, at_ms)
         if self.from_ms is None or at_ms < self.from_ms:
             self.from_ms = at_ms
         if self.to_ms is None or at_ms > self.to_ms:
             self.to_ms = at_ms
+
+    def _watch_clock(self, index: int, at_ms: int) -> None:
+        """Compare with the latest time since the clock was last set back."""
+        before = self._clock_ms
+        if before is None or at_ms > before:
+            self._clock_ms = at_ms
+        elif at_ms < before - MOST_BACK_MS:
+            self._clock_ms = at_ms
+            if len(self.set_back) < MOST_SET_BACK:
+                self.set_back.append(ClockSetBack(index, before, at_ms))

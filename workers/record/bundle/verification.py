@@ -204,9 +204,9 @@ class OriginVerifier:
     def _entry(self, index: int, data: bytes, row: ItemRow | None, claims: Claims) -> None:
         entry = decode_entry(data)
         if entry is None:
-            self.verified.count("of a later version", read_head(data).at_ms)
+            self.verified.count(index, "of a later version", read_head(data).at_ms)
             return
-        self.verified.count(entry.kind, entry.at_ms)
+        self.verified.count(index, entry.kind, entry.at_ms)
         match entry:
             case OpenedEntry():
                 if index or entry.origin != self.verified.log:

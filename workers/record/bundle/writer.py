@@ -31,6 +31,7 @@ from queueing.transparency.receipts import tenant_of_origin
 from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
 from workers.record.bundle.reader import ORIGIN_FOLDER, README
 from workers.record.exchange import STATEMENTS
+from workers.record.integrity.blocks import DamagedPlace, damage_of_block
 from workers.record.items import encode_row
 from workers.record.retention.minimum import EntriesRemoved, removed_sentence
 from workers.record.stored_entries import StoredEntries
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workers.record.items import ItemRow
+
+MOST_DAMAGE: Final = 100
+"""Damaged places that are named; a lost disk has more."""
 
 _MOST_ORIGIN_BYTES: Final = 4096
 
@@ -60,13 +64,15 @@ FILE has the service key as it is in `service_public_keys` of your client.toml; 
 class Exported:
     """A written bundle: its checkpoint, and the range of its entries (the end exclusive).
 
-    ``minimum``: the first entry that this host still has; 0 where retention has removed none.
+    ``minimum``: the first entry that this host still has; 0 where retention has removed none. ``damage``: places of the log whose
+    entries and hashes differ, ``MOST_DAMAGE`` at most; the bundle has them as they are, and its verification finds them.
     """
 
     checkpoint: Checkpoint
     first: int
     end: int
     minimum: int
+    damage: tuple[DamagedPlace, ...] = ()
 
 
 class FolderOfAnother(OutputUnwritable):
@@ -92,7 +98,7 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     """Write the entries from ``from_ms`` to ``to_ms`` (exclusive; Unix ms) with their proof below ``out``.
 
     The range goes from the first entry of this time to the last one, and has all in between, whatever their clock said.
-    O(entries of the range). Raises ``FolderOfAnother``, ``EntriesRemoved`` where retention has removed all of it, ``ProofInvalid`` where the log's
+    Each entry is held against its hash. O(entries of the range). Raises ``FolderOfAnother``, ``EntriesRemoved`` where retention has removed all of it, ``ProofInvalid`` where the log's
     files are damaged, or ``OSError``.
     """
     note = (log_folder / "checkpoint").read_bytes()
@@ -107,8 +113,9 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     _check_tenant(out, tenant_of_origin(checkpoint.origin))
     folder = _OriginFolder(out, checkpoint.origin.rpartition("/")[2])
     folder.write("origin", f"{checkpoint.origin}\n".encode())
-    _write_tiles(folder, StoredHashes(log_folder), checkpoint.size, first // WIDTH, -(-end // WIDTH))
-    _write_entries(folder, stored, first, end)
+    hashes = StoredHashes(log_folder)
+    _write_tiles(folder, hashes, checkpoint.size, first // WIDTH, -(-end // WIDTH))
+    damage = _write_entries(folder, stored, hashes, range(first, end))
     _write_items(folder, stored, first, end)
     for statement in files_of(log_folder / STATEMENTS, missing_ok=True):
         folder.write(f"{STATEMENTS}/{statement.name}", statement.read_bytes())
@@ -116,7 +123,7 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     folder.write("minimum", f"{stored.minimum}\n".encode())
     folder.write("range", f"{first} {max(first, end)}\n".encode())
     folder.write("checkpoint", note, sync=True)
-    return Exported(checkpoint, first, max(first, end), stored.minimum)
+    return Exported(checkpoint, first, max(first, end), stored.minimum, tuple(damage))
 
 
 def _check_tenant(out: Path, tenant: str) -> None:
@@ -150,15 +157,22 @@ def _write_tiles(folder: _OriginFolder, hashes: StoredHashes, size: int, first: 
         folder.write(tile_path(level, index, width), data)
 
 
-def _write_entries(folder: _OriginFolder, stored: StoredEntries, first: int, end: int) -> None:
+def _write_entries(
+    folder: _OriginFolder, stored: StoredEntries, hashes: StoredHashes, wanted: range
+) -> list[DamagedPlace]:
+    """Write the entries in bundles; returns the first places where they are not those of the hashes."""
     batch: list[bytes] = []
-    for index, entry in stored.entries(first):
-        if index >= end:
+    damage: list[DamagedPlace] = []
+    for index, entry in stored.entries(wanted.start):
+        if index >= wanted.stop:
             break
         batch.append(entry)
-        if len(batch) == WIDTH or index == end - 1:
+        if len(batch) == WIDTH or index == wanted.stop - 1:
             folder.write(bundle_path(index // WIDTH, len(batch)), encode_bundle(batch))
+            if len(damage) < MOST_DAMAGE:
+                damage += damage_of_block(hashes, index // WIDTH, batch)
             batch = []
+    return damage[:MOST_DAMAGE]
 
 
 def _write_items(folder: _OriginFolder, stored: StoredEntries, first: int, end: int) -> None:

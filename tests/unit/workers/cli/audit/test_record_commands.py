@@ -9,6 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from click import UsageError
 from click.testing import CliRunner, Result
@@ -86,6 +87,28 @@ def test_the_log_its_range_and_its_times_are_told(bundle: Path) -> None:
     file = bundle / line["origin"] / "range"
     file.write_text("0 0\n")
     assert f"none of the 7 entries of {line['log']}" in verify(bundle, as_json=False).stderr
+
+
+def test_a_clock_that_was_set_back_is_told_with_its_place(tmp_path: Path) -> None:
+    """It is no problem: the order holds. An event that waited for a worker, and the copy of an outcome, say nothing of the clock."""
+    hour_ms = 3_600_000
+    first, second = job("acme", 1), job("acme", 2)
+    later = [msgspec.structs.replace(record, at_ms=5 * hour_ms) for record in first]
+    writer = SegmentWriter(tmp_path / "state" / "wal")
+    append(writer, *later, events_of("acme")["key"], *second[:2], *second[1:])
+    seal(tmp_path / "state")
+    head = export(log_folder(tmp_path / "state", "acme"), tmp_path / "bundle").checkpoint
+    (tmp_path / "vkeys").write_text(f"{Ed25519NoteKey(head.origin, EPOCH_KEY).verifier.text}\n")
+    result = verify(tmp_path / "bundle")
+    assert result.return_value == 0
+    (back,) = json.loads(result.stdout)["clock_set_back"]
+    assert back == {
+        "entry": 5,
+        "from_at": "1970-01-01T05:00:00.000+00:00",
+        "to_at": "1970-01-01T00:00:00.002+00:00",
+    }
+    people = verify(tmp_path / "bundle", as_json=False)
+    assert "warning: at entry 5 the clock of the host was set back from 1970-01-01T05:00" in people.stderr
 
 
 def test_a_verification_shows_its_progress_on_a_terminal() -> None:

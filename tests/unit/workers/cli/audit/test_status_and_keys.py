@@ -67,6 +67,21 @@ def test_the_status_has_a_line_of_the_host_and_one_of_each_tenant(site: Site) ->
     ]
 
 
+def test_a_damaged_entry_is_named_by_an_export_with_exit_code_1(site: Site, tmp_path: Path) -> None:
+    """People read the file's whole path; the rest is exported."""
+    words = ("--tenant", "acme", "--out")
+    assert run(site, "export", *words, str(tmp_path / "sound")).return_value == 0
+    file = log_folder(state_of(site), "acme") / "entries/000000.bin"
+    file.write_bytes(file.read_bytes()[:-1] + b"\xff")
+    damaged = run(site, "export", *words, str(tmp_path / "one"))
+    assert damaged.return_value == 1
+    assert json.loads(damaged.stdout)["damage"] == [
+        {"file": "entries/000000.bin", "entry": 3, "offset": None}
+    ]
+    people = run(site, "export", *words, str(tmp_path / "two"), as_json=False)
+    assert f"damaged: {file}: entry 3" in people.stderr
+
+
 def test_damage_is_named_with_segment_and_offset_and_exit_code_1(site: Site) -> None:
     """Also a checkpoint that cannot be read, and a record that was given up."""
     place = ScrubbedPlace(segment="000000000001.wal", offset=8, size_bytes=10)
