@@ -183,7 +183,7 @@ def _is_also(found: TokenProperties, other: OtherToken) -> bool:
 def _ask(loaded: LoadedModule, token: pkcs11.Token, session: pkcs11.Session, ask: _WithLogin) -> Answer:
     match ask:
         case CreateKey():
-            return _key_facts(create_key(session, ask.kind, ask.label))
+            return _key_facts(create_key(session, ask.kind, ask.label, bytes.fromhex(ask.key_id)))
         case AdoptKey():
             key_id = None if ask.key_id is None else bytes.fromhex(ask.key_id)
             return _key_facts(adopt_key(session, label=ask.label, key_id=key_id))

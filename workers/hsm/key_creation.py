@@ -63,8 +63,8 @@ class KeyRecord:
     attributes: Mapping[str, bool]
 
 
-def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str) -> KeyRecord:
-    """Generate a key pair in the token: it signs, does nothing else, and never leaves.
+def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str, key_id: bytes = b"") -> KeyRecord:
+    """Generate a key pair in the token: it signs, does nothing else, and never leaves. ``key_id``: its CKA_ID, random where empty.
 
     Raises ``KeyRefused`` if the label is taken, the token does not create such keys, or what it made does not have the
     required attributes (it is destroyed then); ``HsmFailure``. Takes up to seconds for RSA-4096.
@@ -74,7 +74,7 @@ def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str) -> KeyReco
             raise KeyRefused("a key needs a label")
         if objects(session_rw, {Attribute.LABEL: label}):
             raise KeyRefused(f"the label {label!r} exists in the token already")
-    public, private = _generated(session_rw, kind, label)
+    public, private = _generated(session_rw, kind, label, key_id or secrets.token_bytes(_KEY_ID_BYTES))
     try:
         return _as_asked(session_rw, private, public, kind)
     except (KeyRefused, KeyMissing):
@@ -85,11 +85,11 @@ def create_key(session_rw: pkcs11.Session, kind: KeyKind, label: str) -> KeyReco
 
 
 def _generated(
-    session: pkcs11.Session, kind: KeyKind, label: str
+    session: pkcs11.Session, kind: KeyKind, label: str, key_id: bytes
 ) -> tuple[pkcs11.PublicKey, pkcs11.PrivateKey]:
     try:
         with translated():
-            return _generate(session, kind, label)
+            return _generate(session, kind, label, key_id)
     except HsmFailure as failure:
         if failure.action is Action.PERMANENT:
             raise KeyRefused(
@@ -141,10 +141,10 @@ def adopt_key(session: pkcs11.Session, *, label: str | None = None, key_id: byte
 
 
 def _generate(
-    session: pkcs11.Session, kind: KeyKind, label: str
+    session: pkcs11.Session, kind: KeyKind, label: str, key_id: bytes
 ) -> tuple[pkcs11.PublicKey, pkcs11.PrivateKey]:
     common: dict[str, Any] = {
-        "id": secrets.token_bytes(_KEY_ID_BYTES),
+        "id": key_id,
         "label": label,
         "store": True,
         "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,

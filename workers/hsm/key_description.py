@@ -40,8 +40,8 @@ def describe_key(
     key = find_private_key(session, public_key)
     attributes = require_attributes(key)
     with translated():
-        shown = read_optional_attributes(key, *_ALSO, Attribute.KEY_GEN_MECHANISM)
-    mechanism = shown.pop(Attribute.KEY_GEN_MECHANISM, None)
+        shown = read_optional_attributes(key, *_ALSO, Attribute.KEY_GEN_MECHANISM, Attribute.ID)
+    mechanism, key_id = shown.pop(Attribute.KEY_GEN_MECHANISM, None), shown.pop(Attribute.ID, None)
     return KeyDescription(
         label=token.label.rstrip(" \0"),
         serial=serial_of(token),
@@ -56,6 +56,7 @@ def describe_key(
         module_sha256=hashlib.sha256(Path(loaded.path).read_bytes()).hexdigest(),
         attributes={**attributes, **{f"CKA_{name.name}": bool(value) for name, value in shown.items()}},
         mechanism=_mechanism(mechanism),
+        key_id=bytes(key_id or b"").hex(),
     )
 
 

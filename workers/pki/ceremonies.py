@@ -2,12 +2,14 @@
 
 The service key signs the opening before the key is made. It names a closing key, whose private half is in the memory of the
 command alone, and which signs the public key as soon as the token has made it: no token is needed for that. So the record of
-a command that failed, or was killed, proves that its token made this key after the opening, and who was there.
+a command that failed, or was killed, proves that its token made this key after the opening, and who was there. Of a command that was
+killed before it had the token's answer only the opening is left: it names the key by a CKA_ID that was not known before.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 LARGEST_BYTES: Final = 64 * 1024
 """Of a record in its file: the names of some hundred witnesses have less."""
 
+KEY_ID_BYTES: Final = 16
+"""Of a CKA_ID that cannot be known before its opening."""
+
 _OPENING_DOMAIN: Final = b"sigmill-ceremony-opening-v1\x00"
 _CLOSING_DOMAIN: Final = b"sigmill-ceremony-closing-v1\x00"
 
@@ -37,7 +42,10 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class CeremonyOpening(_Part, frozen=True):
-    """The key version that is about to be made, and the witnesses. ``closing_key``: Ed25519, 32 bytes."""
+    """The key version that is about to be made, and the witnesses. ``closing_key``: Ed25519, 32 bytes.
+
+    ``key_id``: CKA_ID that the key gets, random; empty in openings of former versions.
+    """
 
     v: Literal[1]
     audience: str
@@ -48,6 +56,7 @@ class CeremonyOpening(_Part, frozen=True):
     witnesses: tuple[str, ...]
     at: datetime
     closing_key: bytes
+    key_id: bytes = b""
 
 
 class MadeKey(_Part, frozen=True):
@@ -71,15 +80,22 @@ class CeremonyRecord(_Part, frozen=True):
 
     def proven(self, service_key: PublicKey) -> tuple[CeremonyOpening, MadeKey]:
         """Opening and key. Raises ``CeremonyInvalid`` unless the service key signed the opening, and the closing key the key."""
-        if not is_signature(service_key, _OPENING_DOMAIN + self.opening, self.opened):
-            raise CeremonyInvalid("its opening is not signed by the pinned service key")
+        opening = self.opened_by(service_key)
         try:
-            opening = msgspec.json.decode(self.opening, type=CeremonyOpening)
             closing_key = Ed25519PublicKey.from_public_bytes(opening.closing_key)
             closing_key.verify(self.closed, _closing(self.opening, self.made))
             return opening, msgspec.json.decode(self.made, type=MadeKey)
         except (InvalidSignature, ValueError):
             raise CeremonyInvalid("its key is not signed by the command that the opening names") from None
+
+    def opened_by(self, service_key: PublicKey) -> CeremonyOpening:
+        """The opening alone: the ceremony may have ended before there was a key. Raises ``CeremonyInvalid``."""
+        if not is_signature(service_key, _OPENING_DOMAIN + self.opening, self.opened):
+            raise CeremonyInvalid("its opening is not signed by the pinned service key")
+        try:
+            return msgspec.json.decode(self.opening, type=CeremonyOpening)
+        except ValueError:
+            raise CeremonyInvalid("its opening is none that this version reads") from None
 
 
 def read_record(raw: bytes) -> CeremonyRecord:
@@ -95,6 +111,7 @@ class OpenCeremony:
     """Ceremony of the running command; its closing key is in memory alone, and ends with the command."""
 
     opening: bytes
+    key_id: bytes
     _closing_key: Ed25519PrivateKey = field(repr=False)
 
     @classmethod
@@ -110,7 +127,7 @@ class OpenCeremony:
         at: datetime,
     ) -> OpenCeremony:
         """The ceremony with a closing key of its own."""
-        closing_key = Ed25519PrivateKey.generate()
+        closing_key, key_id = Ed25519PrivateKey.generate(), secrets.token_bytes(KEY_ID_BYTES)
         opening = CeremonyOpening(
             v=1,
             audience=audience,
@@ -121,8 +138,9 @@ class OpenCeremony:
             witnesses=witnesses,
             at=at,
             closing_key=closing_key.public_key().public_bytes_raw(),
+            key_id=key_id,
         )
-        return cls(opening=msgspec.json.encode(opening), _closing_key=closing_key)
+        return cls(opening=msgspec.json.encode(opening), key_id=key_id, _closing_key=closing_key)
 
     def to_be_signed(self) -> bytes:
         """The bytes that the service key signs."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from queueing.protocol.public_keys import PublicKey
 
+How = Literal["generated", "interrupted", "found"]
+"""Origin of a key as a statement says it, the strongest first."""
+
 _STATEMENT_OID: Final = "2.25.248303270929218936294735938264093712646"
 """Type of our statement in an AttestationBundle: an OID of a UUID (ITU-T X.667)."""
 
@@ -79,7 +82,8 @@ class VendorEvidence(_Part, frozen=True):
 class OriginStatement(_Part, frozen=True, omit_defaults=True):
     """Statement about one key version, as its token shows it ``at`` that time.
 
-    ``how``: ``generated`` by the ceremony, at ``generated_at``, or ``found`` in the token by it.
+    ``how``: ``generated`` by the ceremony, at ``generated_at``, or ``found`` in the token by it. ``interrupted``: found with the CKA_ID that a
+    ceremony, opened at ``opened_at``, had given to its key before it was cut off.
     """
 
     v: Literal[1]
@@ -89,7 +93,7 @@ class OriginStatement(_Part, frozen=True, omit_defaults=True):
     version: int
     kind: KeyKind
     public_key_sha256: str
-    how: Literal["generated", "found"]
+    how: How
     mechanism: str | None
     token: OriginToken
     module: OriginModule
@@ -99,6 +103,7 @@ class OriginStatement(_Part, frozen=True, omit_defaults=True):
     build: str
     at: datetime
     generated_at: datetime | None = None
+    opened_at: datetime | None = None
 
     def json(self) -> str:
         """The statement as JSON with sorted keys."""

@@ -113,9 +113,9 @@ class TokenAdmin:
         """Read the token's description, without a login. Raises ``SigningError`` or ``ConfigError``."""
         return self._ask(ShowToken(), TokenFacts)
 
-    def create(self, kind: KeyKind, label: str) -> KeyFacts:
-        """Create a key inside the token; raises ``KeyNotFit`` (label taken), ``SigningError``, ``ConfigError``."""
-        return self._ask(CreateKey(kind=kind, label=label), KeyFacts)
+    def create(self, kind: KeyKind, label: str, *, key_id: bytes = b"") -> KeyFacts:
+        """Create a key inside the token, with this CKA_ID (random where empty); raises ``KeyNotFit`` (label taken), ``SigningError``, ``ConfigError``."""
+        return self._ask(CreateKey(kind=kind, label=label, key_id=key_id.hex()), KeyFacts)
 
     def adopt(self, *, label: str | None, key_id: str | None) -> KeyFacts:
         """Adopt the one key of this label or CKA_ID (hex), after all checks; raises as ``create``."""

@@ -59,10 +59,11 @@ class ShowToken(Message, frozen=True):
 
 
 class CreateKey(Message, frozen=True):
-    """Request to create a key pair inside the token."""
+    """Request to create a key pair inside the token; ``key_id``: its CKA_ID in hex, a random one where empty."""
 
     kind: KeyKind
     label: str
+    key_id: str = ""
 
 
 class AdoptKey(Message, frozen=True):
@@ -150,7 +151,10 @@ class FoundKeys(Message, frozen=True):
 
 
 class KeyDescription(Message, frozen=True):
-    """A key as its token and module show it. ``mechanism``: CKA_KEY_GEN_MECHANISM by name; None where it is not shown."""
+    """A key as its token and module show it. ``mechanism``: CKA_KEY_GEN_MECHANISM by name; None where it is not shown.
+
+    ``key_id``: CKA_ID in hex.
+    """
 
     label: str
     serial: str
@@ -165,6 +169,7 @@ class KeyDescription(Message, frozen=True):
     module_sha256: str
     attributes: dict[str, bool]
     mechanism: str | None
+    key_id: str = ""
 
 
 class Signed(Message, frozen=True):

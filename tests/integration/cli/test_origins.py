@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from cryptography import x509
 from bench.hsm.simhsm import write_rules
 from tests.support.fakes.key_sites import events_of
 from tests.support.openssl import Checked, openssl
+from tests.support.rig.rig import descendants
 from tests.support.sigmill_cli import Ran, sigmill, start_sigmill
 from tests.support.waiting import until_async
 from workers.config.loading import load_configuration, load_scope
@@ -398,6 +400,65 @@ async def test_a_terminal_that_is_lost_in_a_ceremony_leaves_a_named_key_and_no_p
         "keys", "origin", "create", "--tenant", "acme", "--key", "release", "--json", config=ceremony_site.config
     )  # fmt: skip
     assert (later.code, later.json()[0]["how"]) == (0, "generated")
+
+
+async def test_a_command_that_is_killed_before_it_has_the_tokens_answer_leaves_a_named_key(
+    ceremony_site: OperatorSite, tmp_path: Path
+) -> None:
+    """With -9, and no second key is made: the opening of its ceremony names the key by a CKA_ID, and its witnesses."""
+    faults = tmp_path / "faults"
+    write_rules(faults, ["C_CloseSession hang once"])  # the key is made, and its answer never comes
+    ceremony_site.put_behind_faults(faults)
+    command = await start_sigmill(
+        "keys", "create", "--tenant", "acme", "--key", "release", "--token", "acme", "--type", "p256", "--write",
+        "--witness", "Ada", environ={"SIGMILL_CONFIG": str(ceremony_site.config)},
+    )  # fmt: skip
+    await until_async(lambda: any(tmp_path.glob("faults.*.done")), "the token has made the key")
+    for pid in (command.pid, *descendants(command.pid)):
+        os.kill(pid, signal.SIGKILL)
+    await command.communicate()
+
+    again = create(ceremony_site, "--witness", "Eve")
+
+    assert "a ceremony of release/1 was interrupted" in again.error()["message"], again.out
+    assert "sigmill keys origin create --tenant acme --key release" in again.error()["hint"]
+    words = ("--tenant", "acme", "--key", "release", "--json")
+    adopted = sigmill(
+        "keys", "adopt", *words, "--token", "acme", "--label", "acme.release.v1", "--write", config=ceremony_site.config
+    )  # fmt: skip
+    assert adopted.code == 0, adopted.out
+    others = sigmill("keys", "origin", "create", *words, "--witness", "Eve", config=ceremony_site.config)
+    assert "with its witnesses (Ada): omit --witness" in others.error()["message"]
+    later = sigmill("keys", "origin", "create", *words, config=ceremony_site.config)
+    assert (later.code, later.json()[0]["how"]) == (0, "interrupted"), later.out
+    said = verify(ceremony_site, later.json()[0]["statement"]).json()[0]["statement"]
+    assert (said["how"], said["witnesses"], "generated_at" in said) == ("interrupted", ["Ada"], False)
+    assert said["opened_at"] <= said["at"]
+    assert list(ceremony_site.tenant_file().parent.glob("*.ceremony")) == []
+
+
+def test_a_later_key_is_not_the_one_of_an_interrupted_ceremony(
+    ceremony_site: OperatorSite, tmp_path: Path
+) -> None:
+    """The opening is left where the token was lost; a key that another tool makes afterwards has another CKA_ID."""
+    faults = tmp_path / "faults"
+    write_rules(faults, ["C_GenerateKeyPair rv=0x32"])  # CKR_DEVICE_REMOVED
+    ceremony_site.put_behind_faults(faults)
+    lost = create(ceremony_site, "--witness", "Ada")
+    assert lost.code == 75, lost.out
+    assert "origin create" in lost.error()["hint"]
+    (opening,) = ceremony_site.tenant_file().parent.glob("*.ceremony")
+    kept = opening.read_bytes()
+    write_rules(faults, [])
+
+    made = create(ceremony_site, "--no-origin")
+    assert made.code == 0, made.out
+    opening.write_bytes(kept)
+    later = sigmill(
+        "keys", "origin", "create", "--tenant", "acme", "--key", "release", "--json", config=ceremony_site.config
+    )  # fmt: skip
+    assert (later.code, later.json()[0]["how"]) == (0, "found")
+    assert "names another key" in later.err
 
 
 def test_a_record_of_another_service_key_is_told_and_proves_nothing(ceremony_site: OperatorSite) -> None:

@@ -24,6 +24,7 @@ from workers.cli.keys.request import RequestedCertificate, print_request
 from workers.cli.shell.interrupts import Stopped
 from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.output import Output, emit, print_block, print_message
+from workers.token_admin.client import KeyNotFit
 
 if TYPE_CHECKING:
     from workers.cli.keys.key_request import KeyRequest
@@ -218,13 +219,14 @@ def pem(spki: bytes) -> str:
 def _created(request: KeyRequest, kind: KeyKind, label: str, ceremony: HeldCeremony | None) -> KeyFacts:
     """The new key; an error after which it may be in the token nevertheless says how to find it."""
     try:
-        return request.token_admin().create(kind, label)
+        key_id = b"" if ceremony is None else ceremony.opening.key_id
+        return request.token_admin().create(kind, label, key_id=key_id)
     except BaseException as error:
-        if ceremony is not None:
-            ceremony.discard()
+        if ceremony is not None and isinstance(error, KeyNotFit | ConfigError):
+            ceremony.discard()  # there is no key; else the opening names the one that may be there
         hint = (
             f"The token may have made the key before. When it is back, `sigmill keys adopt --label {label}` takes it"
-            " over, and if there is none, create it again."
+            " over, `sigmill keys origin create` completes its ceremony, and if there is none, create it again."
         )
         if isinstance(error, KeyboardInterrupt | Stopped):
             print_message(f"interrupted. {hint}")

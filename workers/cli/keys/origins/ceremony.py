@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -21,7 +21,15 @@ from workers.config.service_file import SERVICE
 from workers.pki.chain_reading import LARGEST_BYTES, read_chain
 from workers.pki.chains import ChainInvalid
 from workers.pki.cms import CertificateContent, SignedContent, now_in_seconds
-from workers.pki.origin import Origin, OriginModule, OriginStatement, OriginToken, VendorEvidence, speaks_of
+from workers.pki.origin import (
+    How,
+    Origin,
+    OriginModule,
+    OriginStatement,
+    OriginToken,
+    VendorEvidence,
+    speaks_of,
+)
 from workers.pki.schemes import openssl_verifies_cms
 from workers.token_admin.evidence import run_evidence
 from workers.token_admin.owned_tokens import admin_for
@@ -37,6 +45,7 @@ class Ceremony:
     """Making of a statement about one key version in ``token``.
 
     ``generated_at``: when the token made the key, by this command or by the record of its ceremony; None for a key that was found.
+    ``opened_at``: when the service key signed the opening of an interrupted ceremony that named the key.
     """
 
     key: StatedKey
@@ -44,11 +53,14 @@ class Ceremony:
     token: str
     witnesses: tuple[str, ...]
     generated_at: datetime | None
+    opened_at: datetime | None = None
 
     @property
-    def how(self) -> Literal["generated", "found"]:
+    def how(self) -> How:
         """Origin of the key, as the statement says it."""
-        return "found" if self.generated_at is None else "generated"
+        if self.generated_at is not None:
+            return "generated"
+        return "found" if self.opened_at is None else "interrupted"
 
     def hold(
         self, wanted: RequestedCertificate | None
@@ -119,6 +131,7 @@ class Ceremony:
             build=f"sigmill {version('sigmill')}",
             at=now_in_seconds(),
             generated_at=self.generated_at,
+            opened_at=self.opened_at,
         )
 
     def _evidence(self) -> bytes | None:

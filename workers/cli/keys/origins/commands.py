@@ -24,7 +24,7 @@ from workers.cli.keys.origins.files import (
     verified,
 )
 from workers.cli.keys.origins.options import checked_witnesses
-from workers.cli.keys.origins.records import finish, unfinished
+from workers.cli.keys.origins.records import finish, interrupted, unfinished
 from workers.cli.keys.pinned_version import PinnedVersion, find_version, version_options
 from workers.cli.shell.key_events import keep_key_event
 from workers.cli.shell.options import config_option, json_option
@@ -74,7 +74,8 @@ def create(
 
     It says that the key was found in the token, not that it was generated at this time. But where `keys create` or
     `keys rotate` made the key, and failed before its statement was there, this command completes their ceremony: the
-    statement says that the key was generated, when, and before which witnesses.
+    statement says that the key was generated, when, and before which witnesses. Of a command that was killed before it had the
+    token's answer, the statement says `interrupted`: the key has the CKA_ID that the service key had signed before.
     """
     scope = load_scope(config)
     names = checked_witnesses(witnesses)
@@ -100,7 +101,7 @@ def _create(output: Output, pinned: PinnedVersion, token: str | None, witnesses:
         )
     )
     files, _ = ceremony.hold(None)
-    if ceremony.generated_at is not None:
+    if ceremony.how != "found":
         finish(ceremony.key)
     print_files(output, files)
     keep_key_event(
@@ -121,15 +122,17 @@ def _completed(ceremony: Ceremony) -> Ceremony:
     Raises ``click.UsageError`` for witnesses who would be named as those of the generation.
     """
     found = unfinished(ceremony.key, ceremony.service)
-    if found is None:
+    opening = interrupted(ceremony.key, ceremony.service, ceremony.token) if found is None else found[0]
+    if opening is None:
         return ceremony
-    opening, generated_at = found
     if ceremony.witnesses:
         named = ", ".join(opening.witnesses) or "none"
         raise click.UsageError(
             f"this statement completes the ceremony in which the key was generated, with its witnesses ({named}): omit --witness"
         )
-    return dataclasses.replace(ceremony, witnesses=opening.witnesses, generated_at=generated_at)
+    if found is None:
+        return dataclasses.replace(ceremony, witnesses=opening.witnesses, opened_at=opening.at)
+    return dataclasses.replace(ceremony, witnesses=opening.witnesses, generated_at=found[1])
 
 
 @click.command()
@@ -223,7 +226,7 @@ def _state(configuration: Configuration, said: OriginStatement, file: Path) -> s
 
 def _print(found: Origin) -> None:
     said = found.statement
-    when = said.generated_at or said.at
+    when = said.generated_at or said.opened_at or said.at
     print_line(
         f"{said.key}/{said.version} of {said.tenant} ({said.audience}), {said.kind}, {said.how} {when:%Y-%m-%dT%H:%M:%SZ}"
     )

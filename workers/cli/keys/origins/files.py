@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import msgspec
 
@@ -19,7 +19,7 @@ from queueing.files.folders import entries, is_there
 from queueing.files.regular_file import read_regular
 from workers.cli.shell.output import Output, emit, print_message
 from workers.pki.cms import SignedDataInvalid, open_signed
-from workers.pki.origin import Origin, OriginInvalid, OriginStatement, VendorEvidence, read_origin
+from workers.pki.origin import How, Origin, OriginInvalid, OriginStatement, VendorEvidence, read_origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,20 +33,22 @@ _LARGEST_BYTES: Final = 1024 * 1024
 _FILE_MODE: Final = 0o644
 _FOLDER_MODE: Final = 0o777  # less the umask
 
+_STRENGTH: Final[tuple[How, ...]] = get_args(How)
+
 EvidenceState = Literal["good", "missing"]
 
 
 class OriginFiles(msgspec.Struct, frozen=True, kw_only=True):
     """Files of a ceremony, beside the configuration. ``certificate``: that of the service key, for openssl.
 
-    ``how``: whether the statement says that the key was generated, or found. ``openssl_reads_it``: OpenSSL 3 takes EdDSA in
+    ``how``: whether the statement says that the key was generated, by an interrupted ceremony, or found. ``openssl_reads_it``: OpenSSL 3 takes EdDSA in
     requests and certificates, but not in CMS (RFC 8419).
     """
 
     statement: str
     statement_sha256: str
     certificate: str
-    how: Literal["generated", "found"]
+    how: How
     evidence: str | None = None
     openssl_reads_it: bool = True
 
@@ -87,7 +89,7 @@ class StatedKey:
                 continue
             if said.public_key_sha256 == self.public_key.sha256.hex():
                 found.append((file, said))
-        return min(found, key=lambda each: each[1].how != "generated", default=None)
+        return min(found, key=lambda each: _STRENGTH.index(each[1].how), default=None)
 
     def _statement_files(self) -> list[Path]:
         name = re.compile(rf"{re.escape(self.stem)}(\.\d+)?{re.escape(_SUFFIX)}")

@@ -18,6 +18,7 @@ from workers.cli.shell.output import print_message
 from workers.config.service_file import SERVICE, load_service
 from workers.pki.ceremonies import LARGEST_BYTES, CeremonyInvalid, OpenCeremony, read_record
 from workers.pki.cms import now_in_seconds
+from workers.token_admin.client import KeyNotFit
 from workers.token_admin.owned_tokens import admin_for
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from workers.cli.keys.key_request import KeyRequest
     from workers.cli.keys.origins.files import StatedKey
+    from workers.config.loading import ServiceScope
     from workers.config.service_file import ServiceConfiguration
     from workers.pki.ceremonies import CeremonyOpening, CeremonyRecord
 
@@ -67,6 +69,8 @@ def open_ceremony(request: KeyRequest, witnesses: tuple[str, ...]) -> HeldCeremo
     """
     scope, service = request.scope, load_service(request.scope.file)
     key, tenant = service.service_key, request.tenant or ""
+    file = opening_file(scope, tenant, request.key, request.version_number())
+    _refuse_second_key(request, file, service)
     opening = OpenCeremony.begun(
         audience=service.audience,
         tenant=tenant,
@@ -87,7 +91,6 @@ def open_ceremony(request: KeyRequest, witnesses: tuple[str, ...]) -> HeldCeremo
         ) from error
     except SigningError as error:
         raise type(error)(f"{why}: {error.message}", hint=f"{error.hint or ''} {_WAY_OUT}".strip()) from error
-    file = scope.tenants_dir / f"{tenant}.{request.key}.v{request.version_number()}.ceremony"
     try:
         _write(file, opening.record(opened))
     except OSError as error:
@@ -98,6 +101,58 @@ def open_ceremony(request: KeyRequest, witnesses: tuple[str, ...]) -> HeldCeremo
             f"Make room, or check owner and mode. {_WAY_OUT}",
         ) from error
     return HeldCeremony(service=service, opening=opening, opened=opened, file=file)
+
+
+def opening_file(scope: ServiceScope, tenant: str, key: str, version: int) -> Path:
+    """File of the opening of a ceremony, until the key is there."""
+    return scope.tenants_dir / f"{tenant}.{key}.v{version}.ceremony"
+
+
+def interrupted(key: StatedKey, service: ServiceConfiguration, token: str) -> CeremonyOpening | None:
+    """Opening of a ceremony that was cut off before it had the token's answer, if it names this key by its CKA_ID; else None.
+
+    One login, where there is an opening. An opening of another key is told. Raises ``SigningError``, ``ConfigError``.
+    """
+    file = opening_file(key.scope, key.tenant, key.key, key.version)
+    opening = _left_opening(file, service)
+    if opening is None:
+        return None
+    said = (opening.audience, opening.tenant, opening.key, opening.version)
+    shown = admin_for(key.scope, token, owner=key.tenant).describe(key.public_key.spki)
+    if said != (service.audience, key.tenant, key.key, key.version) or shown.key_id != opening.key_id.hex():
+        print_message(f"warning: {file}: it names another key; the statement says that the key was found")
+        return None
+    return opening
+
+
+def _left_opening(file: Path, service: ServiceConfiguration) -> CeremonyOpening | None:
+    """Opening that a killed command has left, with the CKA_ID of its key; None where none is proven."""
+    if not is_there(file):
+        return None
+    try:
+        opening = read_record(read_regular(file, largest_bytes=LARGEST_BYTES)).opened_by(
+            service.service_key.public_key
+        )
+    except (OSError, CeremonyInvalid):
+        return None
+    return opening if opening.key_id else None
+
+
+def _refuse_second_key(request: KeyRequest, file: Path, service: ServiceConfiguration) -> None:
+    """Raise ``KeyNotFit`` where an interrupted ceremony of this version has made its key: a new opening would replace its proof."""
+    opening = _left_opening(file, service)
+    if opening is None or opening.token not in request.scope.tokens:
+        return
+    present = admin_for(request.scope, opening.token, owner=opening.tenant).find(()).present
+    made = next((each for each in present if each.key_id == opening.key_id.hex()), None)
+    if made is not None:
+        words = f"--tenant {opening.tenant} --key {opening.key}"
+        raise KeyNotFit(
+            f"no key was created: a ceremony of {opening.key}/{opening.version} was interrupted, and its key is in token"
+            f" {opening.token} as {made.label!r}, CKA_ID {made.key_id}",
+            hint=f"`sigmill keys adopt {words} --token {opening.token} --label {made.label} --write` takes it over, then `sigmill keys"
+            f" origin create {words}` completes the ceremony.",
+        )
 
 
 def record_file(key: StatedKey) -> Path:
@@ -131,9 +186,10 @@ def unfinished(key: StatedKey, service: ServiceConfiguration) -> tuple[CeremonyO
 
 
 def finish(key: StatedKey) -> None:
-    """Remove the record: the statement says all of it."""
-    with contextlib.suppress(OSError):
-        remove_durably(record_file(key))
+    """Remove the record, or the opening: the statement says all of it."""
+    for file in (record_file(key), opening_file(key.scope, key.tenant, key.key, key.version)):
+        with contextlib.suppress(OSError):
+            remove_durably(file)
 
 
 def _write(file: Path, record: CeremonyRecord) -> None:
