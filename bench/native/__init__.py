@@ -5,5 +5,5 @@
 ``simhsm*.c``       a PKCS#11 module that takes its time, or fails when told to
 ``pkcs11_min.h``    the part of PKCS#11 that they need, in our own words
 
-Must never import ``queueing`` or ``workers``.
+Must never import ``workers``, or of ``queueing`` anything but ``files``.
 """

@@ -10,6 +10,7 @@ import pytest
 
 from tests.house.callables import callable_parameters
 from tests.house.counts import long_modules
+from tests.house.import_graph import all_imports
 from tests.house.sources import PACKAGES, RELATIVE, docstring_heads, modules_in, sources_of, tree_of
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,47 @@ def test_a_package_lists_its_modules_and_what_it_never_imports(folder: Path) -> 
     missing = sorted(name for name in modules | folders if not re.search(rf"\b{name}\b", text))
     assert not missing
     assert re.search(r"never imports?\b", text, re.IGNORECASE)
+
+
+_BAN = re.compile(
+    r"never imports?((?:(?:,| or|, or)? `{1,2}[a-z\d_.]+`{1,2}+)++)(?!,? \(?(?:above|apart|before|but|except|only|than)\b)"
+)
+"""Names in a row, of which nothing is excepted."""
+
+
+def banned_in(text: str) -> list[str]:
+    """Packages that a docstring bans in plain words."""
+    return [
+        name
+        for ban in _BAN.findall(" ".join(text.split()))
+        for name in re.findall(r"[a-z\d_.]+", ban)
+        if name != "or"
+    ]
+
+
+def imports_of(file: Path) -> set[str]:
+    """Modules that it names in imports, and the packages around them."""
+    names = {
+        f"{statement.module}.{each.name}" if isinstance(statement, ast.ImportFrom) else each.name
+        for statement in all_imports(tree_of(file))
+        for each in statement.names
+    }
+    return {".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+def test_a_package_does_not_import_what_its_docstring_bans(folder: Path) -> None:
+    """Neither in its modules nor in the folders in it."""
+    banned = set(banned_in(ast.get_docstring(tree_of(folder / "__init__.py")) or ""))
+    found = {shown(file): banned & imports_of(file) for file in folder.rglob("*.py")}
+    assert not {file: names for file, names in found.items() if names}
+
+
+def test_a_ban_is_read_from_a_docstring() -> None:
+    """Names in a row; a sentence with an exception is left to its reader."""
+    text = "Must never import ``a.b``, ``c`` or\n``d_e``: it is a lane. It never imports `f`, except in `g`."
+    assert banned_in(text) == ["a.b", "c", "d_e"]
+    assert banned_in("Must never import ``queueing.client`` above this folder.") == []
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=shown)
