@@ -40,7 +40,7 @@ class Pace:
     wide: bool  # the whole grid of drives, all sizes, all points
 
     def slow(self) -> Pace:
-        """For RSA, where a second has few envelopes."""
+        """Pace for RSA, where a second has few envelopes."""
         return Pace(
             name=self.name,
             rounds=self.rounds,

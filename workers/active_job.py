@@ -137,7 +137,7 @@ class ActiveJob:
 
     @property
     def job_id(self) -> bytes:
-        """As Redis holds it."""
+        """Id of the job, as Redis holds it."""
         return self.claimed.job_id
 
     @property

@@ -133,7 +133,7 @@ def _outcome(job: ActiveJob) -> JobOutcome:
 
 
 def _within(most: int, errors: dict[int, WireError]) -> dict[int, WireError]:
-    """The same errors; from where their messages exceed ``most`` characters, without the messages."""
+    """Errors of a bounded size: from where their messages exceed ``most`` characters, without the messages."""
     if sum([len(error.message) for error in errors.values()]) <= most:
         return errors
     kept: dict[int, WireError] = {}

@@ -139,7 +139,7 @@ class Osslsigncode:
     parallel: int = 1
 
     def round(self, place: Workplace) -> SignedFiles:
-        """As ``Side`` has it."""
+        """Sign all files once; raises ``FlowFailed``."""
         names = place.log.with_suffix(".names")
         names.write_text("\n".join(place.names()))
         sign = ["osslsigncode", "sign", "-pkcs11module", self.module, "-key", self.key_uri, *self.secret]
@@ -157,7 +157,7 @@ class SignFile:
     config: Path
 
     def round(self, place: Workplace) -> SignedFiles:
-        """As ``Side`` has it."""
+        """Sign all files once; raises ``FlowFailed``."""
         command = [
             sys.executable,
             "-m",

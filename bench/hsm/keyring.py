@@ -28,7 +28,7 @@ class KeptFile:
     public_key: PublicKey
 
     def target(self) -> Target:
-        """The same key, as a ceiling probe names it."""
+        """The key, as a ceiling probe names it."""
         assert self.token.select.label is not None
         return Target(
             module=Path(self.token.module),

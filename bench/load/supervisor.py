@@ -51,7 +51,7 @@ class LoadProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id."""
         return self._process.pid
 
     def order(self, order: Order) -> None:
@@ -91,7 +91,7 @@ class LoadProcess:
 
 
 def all_together(processes: Sequence[LoadProcess], order: Order) -> Done:
-    """The same order to each, at once; sums, and the longest time."""
+    """Give each process the same order, at once; sums of their answers, and the longest time."""
     for process in processes:
         process.order(order)
     answers = [process.answer() for process in processes]

@@ -85,7 +85,7 @@ async def _fill(redis: ArqRedis, *, jobs: int, digests: int) -> None:
 async def _claim_until(
     config: RedisConfig, owner: str, limits: ClaimLimits, until: float
 ) -> tuple[float, int]:
-    """As a worker's intake does: claim, and come back when the answer says."""
+    """Claim as a worker's intake does: again when the answer says."""
     redis = connect(config)
     claims = Claims(redis, owner=owner, lease_ms=_LEASE_MS)
     request = ClaimRequest(tenant=TENANT, most_jobs=_JOBS_PER_CLAIM, most_digests=1_000_000, limits=limits)

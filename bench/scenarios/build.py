@@ -36,7 +36,7 @@ FLOOD: Final = BenchTenant(name="flood", kind=KeyKind.RSA_3072)
 
 
 def build(session: Session) -> None:
-    """Both rows: alone and beside the flood."""
+    """Measure both rows: alone and beside the flood."""
     count = FILES[session.pace.name]
     with contextlib.ExitStack() as stack:
         testbed = stack.enter_context(session.testbed([BUILD, FLOOD]))

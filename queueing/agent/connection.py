@@ -267,7 +267,7 @@ class Connection:
     # --------------------------------------------------------------------------------- errors
 
     async def _failure_reason(self, reader: FieldReader, answer: FieldWriter) -> None:
-        """For programs of our own: a return value carries no reason. Empty where no call has failed with one."""
+        """Answer the reason of the last failed call, for programs of our own: a return value carries none. Empty without one."""
         reader.end()
         error = self._last_error
         code, message = ("", "") if error is None else (error.reason, error.message)

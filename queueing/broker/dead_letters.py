@@ -156,7 +156,7 @@ def _items(answer: Any) -> list[tuple[bytes, bytes]]:
 
 
 def _decoded(raw: bytes) -> DeadLetter | None:
-    """None if it is damaged: not readable, or without its job."""
+    """The dead letter; None if it is damaged: not readable, or without its job."""
     try:
         letter = _decoder.decode(raw)
         decode_job(letter.payload)

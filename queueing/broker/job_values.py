@@ -31,7 +31,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     error: SigningError | None = None
 
     def as_error(self) -> SigningError | None:
-        """None where all is signed; else the error of the job, retryable while it is under way."""
+        """Error of the job, retryable while it is under way; None where all is signed."""
         if self.state is JobState.DONE:
             return Invalid("some digests were refused") if self.failed else None
         if self.state is JobState.UNKNOWN:
@@ -50,7 +50,7 @@ class QueuedState:
 
     @property
     def lost(self) -> bool:
-        """Neither done nor able to become so."""
+        """Whether the job has no result and cannot get one."""
         return self.result is None and (not self.has_job or self.due_ms is None)
 
 

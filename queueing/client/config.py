@@ -112,7 +112,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.redis
 
     def with_accept_level(self, level: AcceptLevel) -> Self:
-        """These settings with another accept level; raises ``ConfigError`` where a relay is named."""
+        """Copy of the settings with another accept level; raises ``ConfigError`` where a relay is named."""
         if self.redis is None:
             problem = "the accept level is the relay's, whose own configuration names it"
             raise ConfigError("client.toml", "url", problem, "Leave `accept` out.")

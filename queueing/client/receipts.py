@@ -180,7 +180,7 @@ class ReceiptRunner:
         self._receipts = receipts
 
     async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
-        """As ``RequestRunner.run``. A receipt is waited for until the deadline at most, and past it nothing is lost."""
+        """Outcomes as those of ``RequestRunner.run``. A receipt is waited for until the deadline at most, and past it nothing is lost."""
         outcomes = await self._runner.run(request, deadline_s)
         if not request.receipt:
             return outcomes

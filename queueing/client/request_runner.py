@@ -217,7 +217,7 @@ class PartRunner:
         self._builder = builder
 
     async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
-        """As ``RequestRunner.run``."""
+        """Outcomes as those of ``RequestRunner.run``."""
         try:
             parts = await self._builder.fitting(request, deadline_s)
         except SigningError as error:

@@ -204,7 +204,7 @@ class SigningClient:
         return await self._wait(job, self._open.part_runner, timeout_s)
 
     async def receipts(self, job: Job, *, timeout_s: float | None = None) -> list[Outcome]:
-        """As ``wait``, with the receipts of a job that was submitted with ``receipts=True``; also later, and in another process.
+        """Outcomes of a job, with their receipts where it was submitted with ``receipts=True``; also later, and in another process.
 
         They are kept as long as the job's results (``result_retention_s``). A signature whose receipt does not come within
         ``receipt_timeout_s`` says why (``Signature.receipt_missing``).

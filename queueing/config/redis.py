@@ -77,7 +77,7 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return [split_port("[redis]", "cluster", node) for node in self.cluster or ()]
 
     def relative_to(self, folder: Path) -> RedisConfig:
-        """The same, with its file names taken from ``folder`` where they are relative.
+        """Copy of the settings, with relative file names taken from ``folder``.
 
         Raises ``ConfigError`` for a Sentinel or a node of a cluster without a port, and for a database of a cluster.
         """

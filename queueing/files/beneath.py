@@ -43,7 +43,7 @@ def rewrite_beneath(
     folder_mode: int = 0o777,
     sync: bool = False,
 ) -> None:
-    """As ``replace_beneath``, with the content that ``write`` writes. An error of ``write`` leaves the file as it was."""
+    """Replace a file as ``replace_beneath`` does, with the content that ``write`` writes. An error of ``write`` leaves the file as it was."""
     try:
         _rewrite_beneath(folder, names, write, folder_mode, sync=sync)
     except OSError as error:  # of an open folder it has no name, or the last part only

@@ -154,7 +154,7 @@ def make_folder(folder: Path, *, mode: int = OWNER_ONLY_FOLDER) -> None:
 
 
 def give_to_owner_of_parent(folder: Path) -> None:
-    """As root, give a folder the owner and group of its parent; as another user, nothing. Raises ``OSError``."""
+    """Give a folder the owner and group of its parent, as root; as another user, do nothing. Raises ``OSError``."""
     if os.geteuid() != 0:
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -59,7 +59,7 @@ class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class OrderInvalid(ValueError):
-    """Not an order for us; the message is one of a closed set: malformed, audience, operator, signature."""
+    """Bytes that are no order for this service; the message is one of a closed set: malformed, audience, operator, signature."""
 
 
 _signed_decoder = msgspec.msgpack.Decoder(_Signed)

@@ -51,7 +51,7 @@ class PasswordFile(CredentialProvider):
         return (password,) if self._username is None else (self._username, password)
 
     async def get_credentials_async(self) -> Credentials:
-        """The same; the file has 4 KiB at most."""
+        """The credentials as they are in the file now; it has 4 KiB at most, and so is read on the event loop."""
         return self.get_credentials()
 
 

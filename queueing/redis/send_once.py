@@ -41,7 +41,7 @@ async def send_once(redis: Redis, commands: Sequence[Command]) -> list[Any]:
 
 
 async def send_once_to(redis: Redis, commands: Sequence[Command], *, asking: bool = False) -> list[Any]:
-    """The same for one server. ``asking``: its part of a cluster's slots is being moved to it."""
+    """The answer of each command of one server, as ``send_once`` gives it. ``asking``: its part of a cluster's slots is being moved to it."""
     if asking:
         return (await send_once_to(redis, [each for command in commands for each in (ASKING, command)]))[1::2]
     pool = redis.connection_pool
@@ -60,7 +60,8 @@ async def send_once_to(redis: Redis, commands: Sequence[Command], *, asking: boo
 
 
 async def _answer(connection: AbstractConnection) -> Any:
-    """After any other error, and after a cancellation, redis-py has closed the connection: no answer is left in it."""
+    """The next answer, or its ``ResponseError``."""
+    # After any other error, and after a cancellation, redis-py has closed the connection: no answer is left in it.
     try:
         return await connection.read_response()
     except ResponseError as error:

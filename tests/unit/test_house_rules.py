@@ -11,7 +11,15 @@ import pytest
 from tests.house.callables import callable_parameters
 from tests.house.counts import long_modules
 from tests.house.import_graph import all_imports
-from tests.house.sources import PACKAGES, RELATIVE, docstring_heads, modules_in, sources_of, tree_of
+from tests.house.sources import (
+    ELSEWHERE,
+    PACKAGES,
+    RELATIVE,
+    docstring_heads,
+    modules_in,
+    sources_of,
+    tree_of,
+)
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sources_of(ROOT)
@@ -170,6 +178,20 @@ def test_values_and_parts_of_words_are_no_retired_prose(line: str) -> None:
 def test_a_docstring_begins_with_the_thing_itself(file: Path) -> None:
     """'Circuit breaker of one token.', and never 'What …' or 'Where …', which state a riddle."""
     assert not [head for head in docstring_heads(file) if RELATIVE.match(head)]
+
+
+@pytest.mark.parametrize("file", [*SOURCES, *OPS], ids=shown)
+def test_a_docstring_can_be_read_without_the_one_before_it(file: Path) -> None:
+    """'The same for one server.' or 'Its page.' says nothing in a traceback, and 'None.' nothing anywhere."""
+    assert not [head for head in docstring_heads(file) if ELSEWHERE.match(head)]
+
+
+@pytest.mark.parametrize(
+    "head", ["The same, of a file.", "As ``run``.", "Its id.", "These may run.", "None."]
+)
+def test_a_reference_to_another_docstring_is_found(head: str) -> None:
+    """By the word with which it begins."""
+    assert ELSEWHERE.match(head)
 
 
 def test_nearly_every_docstring_of_the_tests_begins_with_the_thing_itself() -> None:

@@ -113,7 +113,7 @@ def service_of(file: Path, tables: dict[str, Any]) -> ServiceConfiguration:
 
 
 def read_service(file: Path, tables: dict[str, Any], errors: ErrorList) -> ServiceConfiguration | None:
-    """The same; None where a table is wrong, and then ``errors`` has the first error of each table."""
+    """Configuration of the service; None where a table is wrong, and then ``errors`` has the first error of each table."""
     before = len(errors.all)
     errors.add_unknown(file, tables, SERVICE_TABLES)
     service = errors.collect(lambda: service_settings(file, tables))

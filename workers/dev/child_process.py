@@ -46,7 +46,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while the program runs; negative: the signal that ended it."""
+        """Exit code of the program; None while it runs; negative: the signal that ended it."""
         return self._process.poll()
 
     def terminate(self) -> None:

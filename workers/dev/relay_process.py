@@ -75,7 +75,7 @@ class RelayProcess:
             raise RelayFailed(f"the relay exited ({self._child.exit_code}):\n{self._child.log_tail()}")
 
     def metrics(self) -> str:
-        """Its metrics page."""
+        """Text of the relay's ``/metrics``."""
         connection = http.client.HTTPConnection("127.0.0.1", self._metrics_port, timeout=_HTTP_TIMEOUT_S)
         try:
             connection.request("GET", "/metrics")

@@ -45,7 +45,7 @@ class ReadyTenants:
             self.ring(tenant)
 
     def configuration_changed(self, changed: Sequence[str]) -> None:
-        """These tenants are new or changed: jobs that were kept back by the old limits may be due."""
+        """Wake for tenants that are new or changed: jobs that were kept back by the old limits may be due."""
         for tenant in changed:
             self.ring(tenant)
 
@@ -86,7 +86,7 @@ class ReadyTenants:
         self._schedule.had_work(tenant)
 
     def add(self, tenants: Iterable[str]) -> None:
-        """These may have jobs; does not wake the loop."""
+        """Add tenants that may have jobs; does not wake the loop."""
         self._ready.update(dict.fromkeys(tenants))
 
     def remove(self, tenant: str) -> None:

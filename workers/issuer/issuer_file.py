@@ -134,14 +134,14 @@ def load_issuer(file: Path) -> IssuerConfiguration:
 
 
 def read_issuer(file: Path, errors: ErrorList) -> IssuerConfiguration | None:
-    """The same; None where a table is wrong, and then ``errors`` has the first error of each table."""
+    """Configuration of the issuer; None where a table is wrong, and then ``errors`` has the first error of each table."""
     file = file.resolve()
     tables = errors.collect(lambda: read_toml(file))
     return None if tables is None else issuer_of(file, tables, errors)
 
 
 def issuer_of(file: Path, tables: dict[str, Any], errors: ErrorList) -> IssuerConfiguration | None:
-    """The same, of the tables of ``file``, an absolute path."""
+    """Configuration of the issuer from the tables of ``file``, an absolute path; None where one is wrong, as for ``read_issuer``."""
     before = len(errors.all)
     errors.add_unknown(file, tables, TABLES)
     issuer = errors.collect(partial(_table, file, tables, "issuer", IssuerSettings))

@@ -68,7 +68,7 @@ class ClientSignatory:
 
     @property
     def grant(self) -> Grant | None:
-        """None."""
+        """No grant: a client signs by the tenant's file."""
         return None
 
     def check_standing(self, stops: Stops) -> None:

@@ -261,7 +261,7 @@ class RateLimiter:
         return _NONE if configured is None else configured.limits
 
     def _limited_until_s(self, tenant: str) -> float:
-        """By the limits in force: the account adopts a raised one, and the wait ends."""
+        """End of the tenant's wait by the limits in force: the account adopts a raised one, and the wait ends."""
         return self._account(tenant).limited_until_s if tenant in self._accounts else 0.0
 
     def _account(self, tenant: str) -> _Account:

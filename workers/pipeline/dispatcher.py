@@ -137,7 +137,7 @@ class Dispatcher:
         job.fail(error)
 
     async def _make_intents_durable(self, jobs: Sequence[ActiveJob], now_ms: int) -> None:
-        """Nothing is sent to a lane before: after a crash the log names every digest that may have been signed."""
+        """Write the intents of jobs, before a lane gets them: after a crash the log names every digest that may have been signed."""
         for job in jobs:
             job.intended = True
         try:

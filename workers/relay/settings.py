@@ -32,7 +32,7 @@ class TlsSettings(_Strict, frozen=True):
     client_ca_file: str | None = None
 
     def files(self, file: str = "relay.toml") -> TlsFiles:
-        """The same, for a server. ``file``: the settings' own, for errors."""
+        """The files of the table, as a server takes them. ``file``: name of the settings' file, for errors."""
         return TlsFiles(
             certificate=Path(self.certificate_file),
             private_key=Path(self.private_key_file),

@@ -133,7 +133,7 @@ class LatestTime:
         self._seen = kept
 
     def _plausible(self, seen: _Seen, now_ms: int) -> _Seen:
-        """The same without times that are more than a day ahead of the clock: they were wrong."""
+        """Times seen, without times that are more than a day ahead of the clock: they were wrong."""
         if seen.latest_ms - MOST_AHEAD_MS > now_ms:
             self._disregard(seen.latest_ms, now_ms)
             self._kept_ms = 0
@@ -187,7 +187,7 @@ def _left_course(seen: _Seen, boot_ms: int) -> int | None:
 
 
 def _on_course(seen: _Seen, now_ms: int, boot_ms: int) -> _Seen:
-    """The same, where the clock has returned to the course that it had left: with that course again."""
+    """Times seen; with the course that the clock had left, where it has returned to it."""
     left_ms = _left_course(seen, boot_ms)
     if left_ms is None or abs(now_ms - left_ms) > SKEW_MS:
         return seen

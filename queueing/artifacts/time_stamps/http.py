@@ -56,7 +56,7 @@ class Exchange:
     def connect(
         self, address: tuple[str, int], timeout_s: float, source: tuple[str, int] | None = None
     ) -> socket.socket:
-        """As ``socket.create_connection`` has it, for all addresses of the host together in the time that is left."""
+        """Connect as ``socket.create_connection`` does, to all addresses of the host together in the time that is left."""
         failure = OSError("the host has no address")
         for family, kind, protocol, _, place in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
             left_s = self._end_s - time.monotonic()

@@ -63,7 +63,7 @@ class ResultPolls:
         self._ended = asyncio.Event()
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
-        """The one loop."""
+        """The loop of polls, which is the only one."""
         return (self.run(),)
 
     async def run(self) -> None:
@@ -86,7 +86,7 @@ class ResultPolls:
             await end_tasks(list(self._polls))
 
     async def close(self) -> None:
-        """Nothing is left at the relay."""
+        """Do nothing: a relay keeps no state of a client."""
 
     def _start(self, job_ids: Sequence[str]) -> None:
         task = asyncio.ensure_future(self._poll(job_ids))

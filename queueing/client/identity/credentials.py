@@ -58,20 +58,20 @@ class StaticIdentity:
 
     @property
     def largest_envelope(self) -> int:
-        """As many as the protocol has."""
+        """Largest envelope of the protocol, in digests."""
         return MAX_DIGESTS
 
     async def ready(self, deadline_s: float | None) -> None:
-        """Always."""
+        """Return at once: a key of the client's own needs no preparation."""
         del deadline_s
 
     async def credential(self, digests: int, deadline_s: float | None) -> Credential:
-        """Always the same."""
+        """The client's own key and name."""
         del digests, deadline_s
         return self.held
 
     def trouble(self) -> SigningError | None:
-        """None."""
+        """No trouble: a key of the client's own is always there."""
         return None
 
     def refused(self, grant: bytes | None, error: SigningError) -> bool:

@@ -62,7 +62,7 @@ class IdentitySettings(
     key_file: _Path | None = None
 
     def checked(self, file: str) -> IdentitySettings:
-        """These settings; raises ``ConfigError`` where something is missing for the platform."""
+        """Check and return the settings; raises ``ConfigError`` where something is missing for the platform."""
         needs = _NEEDS[self.platform]
         if needs and not any(getattr(self, name) for name in needs):
             wanted = " or ".join(f"`{name}`" for name in needs)
@@ -78,7 +78,7 @@ class IdentitySettings(
         return self
 
     def relative_to(self, base: Path) -> IdentitySettings:
-        """The same with absolute paths."""
+        """Copy of the settings with absolute paths."""
         return replace(
             self,
             file=_absolute(base, self.file),
@@ -98,14 +98,14 @@ class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=300)] = 15.0
 
     def checked(self, file: str) -> IssuerSettings:
-        """These settings; raises ``ConfigError`` for an address that is none, or would send tokens in the clear."""
+        """Check and return the settings; raises ``ConfigError`` for an address that is none, or would send tokens in the clear."""
         problem = url_problem(self.url)
         if problem is not None:
             raise ConfigError(file, "issuer.url", problem, "Write https://HOST[:PORT].")
         return self
 
     def relative_to(self, base: Path) -> IssuerSettings:
-        """The same with absolute paths."""
+        """Copy of the settings with absolute paths."""
         return replace(self, ca_file=_absolute(base, self.ca_file))
 
 

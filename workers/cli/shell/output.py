@@ -185,7 +185,7 @@ def discard_stdout() -> None:
 
 
 def _without_surrogates(value: object) -> Any:
-    """The same plain value, with each lone surrogate in its texts by its escape."""
+    """Copy of a plain value, with each lone surrogate in its texts by its escape."""
     match value:
         case str():
             return value.encode("utf-8", "backslashreplace").decode()
@@ -197,7 +197,7 @@ def _without_surrogates(value: object) -> Any:
 
 
 def _write_json(raw: bytes) -> None:
-    """As UTF-8, whatever the locale."""
+    """Write a line of JSON as UTF-8, whatever the locale."""
     with _output_errors():
         sys.stdout.flush()
         sys.stdout.buffer.write(_escaped(raw) + b"\n")
@@ -205,7 +205,7 @@ def _write_json(raw: bytes) -> None:
 
 
 def _escaped(raw: bytes) -> bytes:
-    """The same JSON, which a terminal can show: msgspec escapes ASCII control characters, but not DEL and those above."""
+    """JSON that a terminal can show: msgspec escapes ASCII control characters, but not DEL and those above."""
     if raw.isascii() and b"\x7f" not in raw:
         return raw
     text = raw.decode()

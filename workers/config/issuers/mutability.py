@@ -43,7 +43,7 @@ def mutable_identities(file: Path, tenant: Tenant) -> Iterator[ConfigError]:
 
 
 def mutable_rules(file: Path, rules: Iterable[IdentityRule]) -> Iterator[ConfigError]:
-    """The same, of these rules."""
+    """A warning for each of the rules without a lasting id, where its provider has one, and for one of any project."""
     for rule in rules:
         exact = {claim for claim, wanted in rule.claims.items() if not _is_any(wanted)}
         if rule.issuer_url in _PUBLIC and not exact & _PROJECTS:

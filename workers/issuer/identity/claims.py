@@ -41,7 +41,7 @@ def find_claim(claims: dict[str, Json], path: str) -> Json | object:
 
 
 def misfit(claims: dict[str, Json], path: str, rule: ClaimRule) -> str | None:
-    """None where the claim fits; else a sentence that names the claim and the value that came, and not the one that is wanted."""
+    """Sentence about a claim that does not fit, or None. It names the claim and the value that came, not the one that is wanted."""
     try:
         value = find_claim(claims, path)
     except AmbiguousClaim:

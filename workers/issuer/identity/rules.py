@@ -114,7 +114,7 @@ def _judge(identity: VerifiedIdentity, rule: IdentityRule) -> _Misfit | None:
 
 
 def _no_rule(name: str, identity: VerifiedIdentity) -> TokenRefused:
-    """The same for a tenant, a key and a rule that there is not."""
+    """Refusal of a token of whose provider the key names no identity."""
     return TokenRefused(
         Outcome.RULE,
         f"no identity of key `{name}` is for tokens of {identity.issuer_url}",

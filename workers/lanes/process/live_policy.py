@@ -259,7 +259,7 @@ class LivePolicy:
         return service, _FileInForce(text, stamp)
 
     def _read_tenant_again(self, service: ServiceConfiguration) -> tuple[Tenant | None, _FileInForce | None]:
-        """None for a tenant whose file is gone: nothing is signed for it from now on."""
+        """The tenant as its file is now; None where the file is gone: nothing is signed for it from now on."""
         if self._tenant_name is None:
             return None, None
         file = service.tenant_file(self._tenant_name)

@@ -38,7 +38,7 @@ class SigningJob(Protocol):
         """A lane gets ``count`` of its digests."""
 
     def slice_skipped(self, count: int) -> None:
-        """These digests waited for a lane, and get none: the job needs no more signatures."""
+        """``count`` digests waited for a lane, and get none: the job needs no more signatures."""
 
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         """The digests from ``first`` on have this outcome, which is no error of the whole slice."""
@@ -47,7 +47,7 @@ class SigningJob(Protocol):
         """A lane refused the envelope with this error, and signed none of these digests."""
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
-        """These digests crashed several lanes, with these exit reasons; they are not tried again."""
+        """The digests from ``first`` on crashed several lanes, with these exit reasons; they are not tried again."""
 
     def slice_faulted(self, first: int, count: int) -> None:
         """The HSM failed twice while it had these digests; they may have been signed."""

@@ -56,7 +56,7 @@ class OutboxFile(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
 
     def read(self) -> list[SealedReceipt]:
-        """Its receipts. Raises ``OSError``, or ``ValueError`` for anything else than a file of the sealer."""
+        """Receipts in the file. Raises ``OSError``, or ``ValueError`` for anything else than a file of the sealer."""
         raw = read_regular(self.path, largest_bytes=MOST_FILE_BYTES + _ROOM_BYTES)
         try:
             found = msgspec.msgpack.decode(raw, type=_File)
