@@ -106,11 +106,15 @@ class ClientKey:
 class ClientPublicKey:
     """An Ed25519 or ECDSA P-256 public key that verifies envelopes."""
 
-    __slots__ = ("_key", "spki")
+    __slots__ = ("_key",)
 
     def __init__(self, key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey) -> None:
         self._key = key
-        self.spki = key.public_bytes(
+
+    @property
+    def spki(self) -> bytes:
+        """The key as SPKI in DER; encoded at each call, for a lane asks for that of no holder of a grant."""
+        return self._key.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 

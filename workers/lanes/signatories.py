@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from queueing.errors import (
     ClientExpired,
     ClientRevoked,
@@ -88,19 +90,19 @@ class ClientSignatory:
         key.policy.check(self.client.name, now_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class GrantSignatory:
-    """Holder of a grant whose signature is the issuer's."""
+class GrantSignatory(msgspec.Struct, frozen=True):
+    """Holder of a grant whose signature is the issuer's. ``client``: that of its envelopes."""
 
     issuer: TenantIssuer
     grant: Grant
     public_key: ClientPublicKey
+    client: str
 
     def check_standing(self, stops: Stops) -> None:
         """Raise ``PolicyDenied`` or ``ClientRevoked`` (final), by the file or by a stop order."""
         stops.check_issuer(self.issuer.name)
         stops.check_subject(self.grant.subject)
-        stops.check_client(self.grant.client)
+        stops.check_client(self.client)
         if self.issuer.revoked:
             raise PolicyDenied(f"rule `state`: the issuer `{self.issuer.name}` is revoked")
 
@@ -159,7 +161,7 @@ class VerifiedGrants:
             raise GrantRefused("the grant was made for another cluster")
         if grant.tenant != tenant.name:
             raise GrantRefused("the grant was made for another tenant")
-        if envelope.client != grant.client:
+        if envelope.client != known.client:
             raise GrantRefused("the envelope's client is not that of its grant")
         return known
 
@@ -172,7 +174,7 @@ class VerifiedGrants:
         public_key = grant.holder()
         if len(self._known) >= self._most:
             del self._known[next(iter(self._known))]
-        known = self._known[sealed] = GrantSignatory(issuer, grant, public_key)
+        known = self._known[sealed] = GrantSignatory(issuer, grant, public_key, grant.client)
         return known
 
 

@@ -12,7 +12,6 @@ nothing: the lane verifies it under the key that its own files name (ADR 0005), 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import quote
 
@@ -94,8 +93,7 @@ class _Sealed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     signature: Annotated[bytes, msgspec.Meta(max_length=128)]
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedGrant:
+class UnverifiedGrant(msgspec.Struct, frozen=True):
     """A grant that is well-formed, but not verified yet."""
 
     grant: Grant
@@ -188,4 +186,4 @@ def read_grant(sealed: bytes) -> UnverifiedGrant:
 
 
 def _is_ascending(names: tuple[str, ...]) -> bool:
-    return names == tuple(sorted(set(names)))
+    return len(names) == 1 or names == tuple(sorted(set(names)))

@@ -128,7 +128,7 @@ class LivePolicy:
             raise TokenUnavailable("the key that signs now is not in this lane's token")
         if authorised.grant is not None:
             # The worker counts for all lanes of the host, durably; this count holds whatever the worker says, while the lane lives.
-            self._usage.charge(authorised.grant, unverified.envelope, now_ms)
+            self._usage.charge(authorised.grant, unverified, now_ms)
         return authorised
 
     def _doubt_of(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from queueing.errors import GrantExhausted, LimitRate
 from queueing.protocol.envelope import read_unverified
-from tests.support.fakes.grants import NOW_MS, grant, sealed_under
+from queueing.protocol.grants.grant import seal_grant
+from tests.support.fakes.grants import ISSUER, NOW_MS, grant, sealed_under
 from workers.lanes.grant_usage import KEPT_MS, GrantUsage, name_of
 
 
@@ -40,14 +43,47 @@ def test_the_same_content_is_counted_once() -> None:
 def test_a_lane_counts_an_envelope_once_for_all_its_slices() -> None:
     """And the same digests under other dates; other digests anew."""
     usage, small = GrantUsage(), grant(max_digests=4)
-    envelope = read_unverified(sealed_under()).envelope
-    redated = read_unverified(sealed_under(expires_at_ms=NOW_MS + 1, idempotency_key=b"i" * 16)).envelope
+    envelope = read_unverified(sealed_under())
+    redated = read_unverified(sealed_under(expires_at_ms=NOW_MS + 1, idempotency_key=b"i" * 16))
     for each in (envelope, envelope, redated):
         usage.charge(small, each, NOW_MS)
     assert usage.digests(name_of(small)) == 2
-    usage.charge(small, read_unverified(sealed_under(digests=(b"\x07" * 32,) * 2)).envelope, NOW_MS)
+    usage.charge(small, read_unverified(sealed_under(digests=(b"\x07" * 32,) * 2)), NOW_MS)
     with pytest.raises(GrantExhausted):
-        usage.charge(small, read_unverified(sealed_under(digests=(b"\x08" * 32,))).envelope, NOW_MS)
+        usage.charge(small, read_unverified(sealed_under(digests=(b"\x08" * 32,))), NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "nightly"},
+        {"key_version": 1},
+        {"algorithm": "ECDSA_SHA_384"},
+        {"digests": (b"\x09" * 32, b"\x01" * 32)},
+        {"digests": (bytes(32), b"\x01" * 31 + b"\x09")},
+        {"digests": (bytes(31), b"\x01" * 33)},
+    ],
+    ids=["key", "version", "algorithm", "first digest", "last digest", "cut"],
+)
+def test_a_lane_counts_other_contents_anew(change: dict[str, Any]) -> None:
+    """Whatever part of the content differs, at either end of the digests."""
+    usage = GrantUsage()
+    for each in (sealed_under(), sealed_under(**change)):
+        usage.charge(grant(), read_unverified(each), NOW_MS)
+    assert usage.digests(name_of(grant())) == 4
+
+
+@pytest.mark.parametrize("letters", [1, 30])
+def test_dates_are_no_part_of_a_content_whatever_the_lengths_of_names(letters: int) -> None:
+    """Of the shortest names and the longest: what a lane skips of the body ends within the grant."""
+    usage, name, key, algorithm = GrantUsage(), "c" * letters, "k" * letters, "A" * (2 * letters)
+    names: dict[str, Any] = {"audience": name * 4, "tenant": name}
+    given = grant(**names, issuer=name, subject="s", keys=(key,), algorithms=(algorithm,), max_digests=2)
+    dates: dict[str, Any]
+    for dates in ({}, {"expires_at_ms": NOW_MS + 1, "idempotency_key": b"i" * 16}):
+        fields = {**names, "client": given.client, "key": key, "algorithm": algorithm, **dates}
+        usage.charge(given, read_unverified(sealed_under(seal_grant(given, ISSUER), **fields)), NOW_MS)
+    assert usage.digests(name_of(given)) == 2
 
 
 def test_jobs_under_way_make_others_wait() -> None:
