@@ -21,6 +21,7 @@ from queueing.protocol.jobs import (
     JobHints,
     ReceiptNotice,
     WireError,
+    content_hash,
 )
 from queueing.unix_time import unix_ms
 
@@ -68,6 +69,7 @@ class ActiveJob:
     """
 
     __slots__ = (
+        "_content",
         "_in_lanes",
         "_left",
         "_reported",
@@ -106,6 +108,7 @@ class ActiveJob:
         self.sealed = b""
         self.envelope: Envelope | None = None
         self.grant: Grant | None = None  # its signature is verified
+        self._content: bytes | None = None
         self.hints = JobHints()
         self.enqueued_at_ms = self.started_ms
         self.signatures: list[bytes | None] = []
@@ -130,10 +133,20 @@ class ActiveJob:
         """Set the content of the payload."""
         self.sealed = sealed
         self.envelope = envelope
+        self._content = None
         self.hints = hints
         self.enqueued_at_ms = enqueued_at_ms
         self._left = len(envelope.digests)
         self.signatures = [None] * self._left
+
+    @property
+    def content(self) -> bytes:
+        """Hash of the envelope's content, calculated once; of the job's unsigned hint where there is no envelope."""
+        if self.envelope is None:
+            return self.hints.h
+        if self._content is None:
+            self._content = content_hash(self.envelope)
+        return self._content
 
     @property
     def job_id(self) -> bytes:

@@ -26,7 +26,6 @@ from queueing.protocol.jobs import (
     ReceiptNotice,
     ResultHints,
     WireError,
-    content_hash,
     encode_result,
 )
 from queueing.unix_time import unix_ms
@@ -65,7 +64,7 @@ def encode_job_result(job: ActiveJob) -> bytes:
         ArqResult(
             t=job.claimed.attempt,
             k=ResultHints(
-                h=_content(job),
+                h=job.content,
                 again=int(_is_accepted_again(job)),
                 rc=job.receipt if failure is None else ReceiptNotice.NONE,
             ),
@@ -111,11 +110,6 @@ def _is_accepted_again(job: ActiveJob) -> bool:
         return True
     is_granted = job.envelope is not None and job.envelope.grant is not None
     return is_granted and isinstance(job.failure, _ACCEPTED_UNDER_ANOTHER_GRANT)
-
-
-def _content(job: ActiveJob) -> bytes:
-    """Hash of the envelope's content; of the job's unsigned hint where there is no envelope."""
-    return content_hash(job.envelope) if job.envelope is not None else job.hints.h
 
 
 def _outcome(job: ActiveJob) -> JobOutcome:

@@ -3,9 +3,8 @@
 A lane counts what it authorises, the worker what its lanes have signed. The same content (key, version, algorithm and digests)
 is counted once: a job that is tried again, or sent again, asks for nothing new.
 
-A worker names a content by its ``content_hash``, which the write-ahead log has, too. A lane's count ends with the lane, so the
-keyed hash of this process does (SipHash, 64 bits): a third of the time, and nobody who does not know its key finds two contents
-with one. Who could guess it has the worker, which may start the lane again.
+A worker names a content by its ``content_hash``, which the write-ahead log has, too. A lane's count ends with the lane, so a
+keyed hash of this process does (SipHash, 64 bits), in a third of the time: two contents of one hash are not found without its key.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from queueing.coordination import key_usage
 from queueing.coordination.key_usage import UsagePeriod
 from queueing.errors import QueueUnavailable
 from queueing.protocol.grants.grant import client_of
-from queueing.protocol.jobs import content_hash
 from queueing.unix_time import unix_ms
 from workers.lanes.authorisation import is_unauthenticated
 from workers.lanes.grant_usage import KEPT_MS, GrantUsage, name_of
@@ -87,26 +86,26 @@ class GrantBudgets:
 
         Raises ``GrantExhausted`` (final), or ``LimitRate`` or ``LogUnavailable`` (retryable).
         """
-        grant, envelope = job.grant, job.envelope
-        if grant is None or envelope is None:
+        grant = job.grant
+        if grant is None:
             return
         if self._uncounted is not None:
             self._uncounted.check(grant, now_ms)
         name = name_of(grant)
-        if self._usage.check(grant, content_hash(envelope), job.digests, reserved=self._reserved_of[name]):
+        if self._usage.check(grant, job.content, job.digests, reserved=self._reserved_of[name]):
             self._reserved[job] = (name, job.digests)
             self._reserved_of[name] += job.digests
 
     def settle(self, job: ActiveJob) -> None:
         """Count what the job has signed, or may have, and end its reservation; it was published or returned."""
         reserved = self._reserved.pop(job, None)
-        if reserved is None or job.grant is None or job.envelope is None:
+        if reserved is None or job.grant is None:
             return
         name, digests = reserved
         self._reserved_of[name] -= digests
         if not self._reserved_of[name]:
             del self._reserved_of[name]
-        if _may_be_signed(job) and self._usage.count(job.grant, content_hash(job.envelope), digests):
+        if _may_be_signed(job) and self._usage.count(job.grant, job.content, digests):
             self._unsent[name] += digests
             if self._usage.nears_cap(job.grant, self._reserved_of[name]):
                 self._due.set()
