@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from queueing.client.config import ClientConfig
+from queueing.client.delivery.pending_jobs import WaitingJobs
 from queueing.client.epoch_store import EpochStore
 from queueing.client.open_client import OpenClient
 from queueing.client.sign_stream import DigestStream, RequestSlices
@@ -243,9 +244,9 @@ class SigningClient:
         return self._open.transport.pending.trouble()
 
     @property
-    def unanswered_job_ids(self) -> tuple[str, ...]:
-        """Jobs that calls of this client wait for now: submitted, or about to be. None before it is open."""
-        return () if self._parts is None else self._parts.transport.pending.job_ids()
+    def waiting_jobs(self) -> WaitingJobs:
+        """Jobs that calls of this client wait for now, by what is known of their submit. None before it is open."""
+        return WaitingJobs() if self._parts is None else self._parts.transport.pending.waiting_jobs()
 
     async def status(self, job_id: str) -> JobStatus:
         """State of a job: queued, running, done, failed or unknown. One round trip; raises ``QueueUnavailable``."""

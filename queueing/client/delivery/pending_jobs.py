@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
 
@@ -31,7 +32,8 @@ class PendingJob:
     ``accepted`` is done when the queue has answered, or will not: None, or why it has not taken the job. ``result``
     holds arq's result bytes, or the error that the queue itself gave, or why none comes. ``submission`` is None where
     only the id is known. ``to_confirm``: a call waits until the queue is sure to keep the job, for which its result
-    is no sign. ``posted``: the sender has it, until the queue has. ``seen``: a lookup found it in the queue.
+    is no sign. ``posted``: the sender has it, until the queue has. ``sent``: a submit of it was begun, and was not refused.
+    ``seen``: a lookup found it in the queue.
     """
 
     __slots__ = (
@@ -43,6 +45,7 @@ class PendingJob:
         "posted",
         "result",
         "seen",
+        "sent",
         "submission",
         "to_confirm",
         "trouble",
@@ -58,6 +61,7 @@ class PendingJob:
         self.trouble: SigningError | None = None
         self.to_confirm = False
         self.posted = False
+        self.sent = False
         self.seen = False
         self.look_up_at_s = math.inf
         self._lookups = 0
@@ -66,6 +70,11 @@ class PendingJob:
     def content(self) -> bytes | None:
         """Hash of what is to be signed; None where only the id is known."""
         return None if self.submission is None else self.submission.content
+
+    @property
+    def queued(self) -> bool:
+        """Whether the queue has it, or had; also where the caller says so by the id alone."""
+        return self.submission is None or self.accepted.done() or self.seen
 
     def look_up_later(self, now_s: float) -> None:
         """Set the time of the next lookup."""
@@ -82,6 +91,20 @@ class PendingJob:
                 f"{what_happened} before the result came; the job is still processed", job_ids=(self.job_id,)
             )
         return QueueUnavailable(f"{what_happened} before the queue had answered; it may have taken the job")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingJobs:
+    """Ids of jobs that calls wait for: ``queued`` by an answer of the queue, ``sent`` without an answer yet, or not sent."""
+
+    queued: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
+    unsent: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.queued + self.sent + self.unsent
 
 
 class PendingJobs:
@@ -104,6 +127,20 @@ class PendingJobs:
     def job_ids(self) -> tuple[str, ...]:
         """Jobs for which a call waits."""
         return tuple(self._jobs)
+
+    def waiting_jobs(self) -> WaitingJobs:
+        """Jobs for which a call waits, by what is known of their submit."""
+        queued: list[str] = []
+        sent: list[str] = []
+        unsent: list[str] = []
+        for job_id, known in self._jobs.items():
+            if any(job.queued for job in known):
+                queued.append(job_id)
+            elif any(job.sent for job in known):
+                sent.append(job_id)
+            else:
+                unsent.append(job_id)
+        return WaitingJobs(queued=tuple(queued), sent=tuple(sent), unsent=tuple(unsent))
 
     def trouble(self) -> SigningError | None:
         """Reason for which the queue has not taken one of the jobs; None if it has them all."""

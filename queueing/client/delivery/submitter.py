@@ -68,6 +68,8 @@ class Submitter:
             if not batch:
                 self._filled.clear()
                 continue
+            for job, _ in batch:
+                job.sent = True
             try:
                 receipts = await self._queue.submit([submission for _, submission in batch])
             except QueueUnavailable as error:
@@ -127,6 +129,7 @@ class Submitter:
 
     def _record(self, job: PendingJob, receipt: Receipt) -> None:
         if receipt.refusal is not None:
+            job.sent = False
             if not receipt.refusal.retryable:  # of a relay, which reads the envelope
                 self._pending.settle(job, receipt.refusal)
             return

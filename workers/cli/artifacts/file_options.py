@@ -139,7 +139,7 @@ class FileRun:
 
     def stopped_text(self) -> str:
         """Sentence for the person who stopped the command."""
-        return stopped_text(self.config, self.client.unanswered_job_ids, request_id=self.request_id)
+        return stopped_text(self.config, self.client.waiting_jobs, request_id=self.request_id)
 
 
 def if_signed(arguments: FileArguments) -> IfSigned:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypedDict
 
 from queueing.client.config import ClientConfig
+from queueing.client.delivery.pending_jobs import WaitingJobs
 from queueing.client.signing_client import SigningClient
 from queueing.protocol.algorithms import Algorithm, algorithm_named
 from workers.cli.shell.options import (
@@ -93,7 +93,7 @@ class SigningOptions:
 
     def stopped_text(self) -> str:
         """Sentence for the person who stopped the command."""
-        return stopped_text(self.config, self.client.unanswered_job_ids, request_id=self.request_id)
+        return stopped_text(self.config, self.client.waiting_jobs, request_id=self.request_id)
 
     async def resolved_algorithm(self) -> Algorithm:
         """The given algorithm, else the key's default, for which the client must be open."""
@@ -109,17 +109,22 @@ class WaitingCommand:
 
     def stopped_text(self) -> str:
         """Sentence for the person who stopped the command."""
-        return stopped_text(self.config, self.client.unanswered_job_ids)
+        return stopped_text(self.config, self.client.waiting_jobs)
 
 
-def stopped_text(config: Path, job_ids: Sequence[str], *, request_id: str | None = None) -> str:
-    """Sentence for a person who stops to wait for these jobs."""
-    if not job_ids:
-        return "interrupted: no job of this command waits in the queue"
-    ids = " ".join(shlex.quote(job_id) for job_id in job_ids)
+def stopped_text(config: Path, jobs: WaitingJobs, *, request_id: str | None = None) -> str:
+    """Sentence for a person who stops to wait for these jobs. One that was not submitted is not called so."""
+    unsent = f"{len(jobs.unsent)} were not submitted" if jobs.unsent else ""
     again = "wait again with the job ids" if request_id is None else f"rerun with --request-id {request_id}"
+    if not jobs.queued and not jobs.sent:
+        none = "interrupted: no job of this command waits in the queue"
+        return f"{none}; {unsent}: {again} to sign them" if unsent else none
+    counts = [f"{len(jobs.queued)} submitted jobs are still signed"] if jobs.queued else []
+    counts += [f"{len(jobs.sent)} are signed if the queue has taken them"] if jobs.sent else []
+    counts += [unsent] if unsent else []
+    ids = " ".join(shlex.quote(job_id) for job_id in (*jobs.queued, *jobs.sent))
     return (
-        f"interrupted: {len(job_ids)} submitted jobs are still signed; {again} to collect the signatures, or remove those"
+        f"interrupted: {', '.join(counts)}; {again} to collect the signatures, or remove those"
         f" that are not begun: sigmill cancel --config {shlex.quote(str(config))} {ids}"
     )
 

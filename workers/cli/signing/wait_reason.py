@@ -24,7 +24,7 @@ async def wait_reason(client: SigningClient) -> str:
     trouble = client.submit_trouble
     if trouble is not None:
         return f"the queue has not taken the jobs: {trouble.message}"
-    job_ids, tenant = client.unanswered_job_ids, client.config.tenant
+    job_ids, tenant = client.waiting_jobs.ids, client.config.tenant
     if not job_ids:
         return ""
     redis_config = client.config.redis

@@ -131,3 +131,18 @@ async def test_a_refusal_that_no_retry_changes_ends_its_job_alone(stack: Submitt
     assert isinstance(refused.result.result(), EnvelopeAudience)
     assert accepted.accepted.result() is None
     assert stack.queue.sent == [["a", "b"]]
+
+
+async def test_jobs_are_submitted_or_sent_or_neither(stack: SubmitterStack) -> None:
+    """Of those that wait: the queue has what it accepted, may have what it has not answered, and has not what it refused."""
+    stack.queue.answers = [[ACCEPTED, NO_ROOM]]
+    for job_id in "ab":
+        stack.post(job_id)
+    await turn(5)
+    stack.queue.hangs = True
+    stack.post("c")
+    await turn(5)
+    stack.post("d")
+    await turn(5)
+    waiting = stack.pending.waiting_jobs()
+    assert (waiting.queued, waiting.sent, waiting.unsent) == (("a",), ("c",), ("b", "d"))

@@ -8,11 +8,12 @@ import click
 import pytest
 
 from queueing import ClientKey
+from queueing.client.delivery.pending_jobs import WaitingJobs
 from queueing.protocol.algorithms import Algorithm
 from tests.support.fakes.config_files import client_line
 from workers.cli.clients.create import toml_text
 from workers.cli.shell.options import DEFAULT_DEADLINE_S
-from workers.cli.signing.request_options import SigningArguments, SigningOptions
+from workers.cli.signing.request_options import SigningArguments, SigningOptions, stopped_text
 from workers.cli.signing.sign import sign
 from workers.cli.signing.submit import submit
 
@@ -60,6 +61,20 @@ def test_a_command_that_is_stopped_before_its_client_is_open_says_so(arguments: 
     """Ctrl-C may come at any moment: no job waits yet, and the sentence needs no open client."""
     options = SigningOptions.from_arguments(arguments)
     assert options.stopped_text() == "interrupted: no job of this command waits in the queue"
+
+
+def test_a_stopped_command_calls_no_job_submitted_that_was_not_sent() -> None:
+    """Nor does it name one in the line that cancels; one whose submit is not answered may be in the queue."""
+    file = Path("client.toml")
+    jobs = WaitingJobs(queued=("{acme}a", "{acme}b"), sent=("{acme}c",), unsent=("{acme}d",) * 3)
+    assert stopped_text(file, jobs, request_id="build-7") == (
+        "interrupted: 2 submitted jobs are still signed, 1 are signed if the queue has taken them, 3 were not submitted;"
+        " rerun with --request-id build-7 to collect the signatures, or remove those that are not begun:"
+        " sigmill cancel --config client.toml '{acme}a' '{acme}b' '{acme}c'"
+    )
+    assert stopped_text(file, WaitingJobs(unsent=("{acme}d",)), request_id="build-7") == (
+        "interrupted: no job of this command waits in the queue; 1 were not submitted: rerun with --request-id build-7 to sign them"
+    )
 
 
 def test_given_values_have_precedence(arguments: SigningArguments) -> None:
