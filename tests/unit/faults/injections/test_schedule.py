@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tests.faults.__main__ import seeds_of
@@ -31,8 +33,21 @@ def test_there_are_many_kinds_and_each_has_its_turn() -> None:
     assert min(drawn.count(kind) for kind in KINDS) >= 2
 
 
+def test_one_seed_of_ten_runs_on_a_cluster_and_one_behind_sentinels() -> None:
+    deployments = Counter(deployment_of(seed, Plan()) for seed in range(1, 101))
+    assert deployments == {Deployment.ONE: 80, Deployment.CLUSTER: 10, Deployment.SENTINEL: 10}
+
+
+@pytest.mark.parametrize("seed", [3, 7, 13, 17])
+def test_every_other_step_of_a_cluster_or_of_sentinels_is_a_fault_of_theirs(seed: int) -> None:
+    """The first step is one."""
+    own = "cluster" if deployment_of(seed, Plan()) is Deployment.CLUSTER else "sentinel"
+    theirs = [own in {part_of(kind) for kind in step.kinds} for step in steps_of(seed)]
+    assert theirs == [True, False] * 3
+
+
 def test_a_seed_has_faults_of_its_own_redis_only() -> None:
-    """One of ten runs on a cluster, one behind Sentinels; every other step of those is theirs."""
+    """A cluster has no faults of a single server, and behind Sentinels there are none of a cluster."""
     for seed in range(1, 101):
         parts = {part_of(kind) for step in steps_of(seed) for kind in step.kinds}
         alone = parts & {"redis", "cluster", "sentinel"}

@@ -130,6 +130,8 @@ def test_fields_of_a_key_change_and_every_comment_stays() -> None:
 
     comments = [line.partition("#")[2] for line in COMMENTED.splitlines() if "#" in line]
     assert [words for words in comments if words not in edited] == []
+    above = "# asked for by the boot loader\n# never SHA-1\n"
+    assert f'{above}algorithms = ["ECDSA_SHA_256"]\n' in edited
     key = tomllib.loads(edited)["keys"]["release"]
     assert (key["clients"], key["budget"]) == (["build-1"], {"digests": 5, "per": "day"})
     assert tomllib.loads(edited)["epoch"] == 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pkcs11
 import pytest
@@ -11,6 +11,9 @@ from pkcs11 import Attribute, KeyType
 from pkcs11.exceptions import DeviceError, PKCS11Error, TemplateInconsistent
 
 from workers.hsm.objects import TolerantMapper, objects, objects_if_searchable
+
+if TYPE_CHECKING:
+    from tests.unit.workers.hsm.conftest import FakeSearch
 
 MAPPER = TolerantMapper()
 
@@ -43,7 +46,9 @@ def test_what_is_written_is_read_again(attribute: Attribute, value: object) -> N
 
 
 @pytest.mark.parametrize("error", [TemplateInconsistent(), DeviceError()])
-def test_a_search_that_the_module_refuses_is_ended_at_once(search: Any, error: PKCS11Error) -> None:
+def test_a_search_that_the_module_refuses_is_ended_at_once(
+    search: type[FakeSearch], error: PKCS11Error
+) -> None:
     """Else python-pkcs11 ends it when it is collected, and prints a traceback into the worker's log."""
     search.refusal = error
     with pytest.raises(type(error)):
@@ -51,6 +56,6 @@ def test_a_search_that_the_module_refuses_is_ended_at_once(search: Any, error: P
     assert search.open_searches == 0
 
 
-def test_a_template_that_the_module_refuses_finds_nothing(search: Any) -> None:
+def test_a_template_that_the_module_refuses_finds_nothing(search: type[FakeSearch]) -> None:
     search.refusal = TemplateInconsistent()
     assert objects_if_searchable(cast("pkcs11.Session", None), {}) == []

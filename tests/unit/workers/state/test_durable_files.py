@@ -83,6 +83,8 @@ def test_adopted_copies_are_durable(tmp_path: Path, disk: DiskCalls, tenants: in
     folder = tmp_path / "state" / "adopted"
     for file in (folder / "service.toml", *(folder / "tenants" / f"{name}.toml" for name in names)):
         disk.assert_replaced(file)
+    syncs = [call.name for call in disk.made].count("sync")
+    assert syncs == (0 if tenants == 1 else 1)
 
 
 def test_a_refused_pin_is_durable(tmp_path: Path, disk: DiskCalls) -> None:
