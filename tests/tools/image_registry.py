@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
 from email.message import Message
 from pathlib import Path
 from typing import Any, Self
+
+from tests.support.ports import free_port
 
 _CONFIG = """\
 version: 0.1
@@ -26,9 +27,7 @@ class ImageRegistry:
     """Runs from ``__enter__`` to ``__exit__``. ``name``: host and port, as image names have them."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         folder.mkdir()
         self._config = folder / "config.yml"
         self._config.write_text(_CONFIG.format(folder=folder, port=port))

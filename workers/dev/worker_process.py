@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import random
 import re
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from workers.dev.child_process import Child
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from workers.dev.redis_server import RedisServer
 
 _READY_TIMEOUT_S: Final = 60.0
@@ -90,10 +91,30 @@ class WorkerProcess:
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct TCP ports of the loopback interface that are free now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Distinct TCP ports of the loopback interface that are free now.
+
+    They lie beside the ports that the kernel gives to outgoing connections, since such a connection could take one before its server
+    binds it.
+    """
+    first, last = _ports_of_outgoing_connections()
+    candidates = [*range(last + 1, 65_536)] or [*range(10_000, first)] or [0] * count
+    random.shuffle(candidates)
+    with contextlib.ExitStack() as stack:
+        servers: list[socket.socket] = []
+        for port in candidates:
+            if len(servers) == count:
+                break
+            with contextlib.suppress(OSError):
+                servers.append(stack.enter_context(socket.create_server(("127.0.0.1", port))))
+        if len(servers) < count:
+            raise WorkerFailed(f"this host has no {count} free ports on its loopback interface")
+        return [server.getsockname()[1] for server in servers]
+
+
+def _ports_of_outgoing_connections() -> tuple[int, int]:
+    """First and last of them (ip(7), ip_local_port_range); all from 32768 on where the kernel does not say."""
     try:
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+        first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+        return int(first), int(last)
+    except (OSError, ValueError):
+        return 32_768, 65_535

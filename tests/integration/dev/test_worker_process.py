@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.ports import BLOCK_PORTS, FIRST_PORT, free_port
 from tests.support.rig.rig import MakeRig
 from workers.dev.worker_process import WorkerFailed, WorkerProcess, free_ports
 
@@ -33,6 +36,23 @@ def test_a_worker_that_cannot_start_is_told_with_its_log(tmp_path: Path) -> None
         worker.wait_until_ready(directories=1)
 
 
-def test_free_ports_are_distinct() -> None:
-    """No port is given twice."""
-    assert len(set(free_ports(8))) == 8
+def test_free_ports_are_distinct_and_none_of_outgoing_connections() -> None:
+    """No port is given twice, and none is one that the kernel gives to a connection before its server binds it."""
+    ports = free_ports(8)
+    assert len(set(ports)) == 8
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not [port for port in ports if first <= port <= last]
+
+
+def test_processes_of_tests_have_ports_of_their_own() -> None:
+    """Each takes a block that no other has, so that a server which is started again finds its port free."""
+    words = [sys.executable, "-c", "from tests.support.ports import free_port; print(free_port()); input()"]
+    others = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    try:
+        ports = [int(other.stdout.readline()) for other in others if other.stdout is not None]
+    finally:
+        for other in others:
+            other.communicate("\n", timeout=60)
+    assert len({(port - FIRST_PORT) // BLOCK_PORTS for port in [*ports, free_port()]}) == 4
