@@ -240,7 +240,8 @@ def test_keys_that_a_stop_order_does_not_name_are_still_used() -> None:
 
 def test_a_suspended_tenant_signs_nothing() -> None:
     """Every envelope is refused, and the error names the suspension."""
-    assert refusal(unverified(), tenant('state = "suspended"')) is PolicyDenied
+    with pytest.raises(PolicyDenied, match="the tenant is suspended"):
+        authorise(unverified(), tenant('state = "suspended"'), audience=AUDIENCE, now_ms=NOW_MS)
 
 
 @pytest.mark.parametrize(

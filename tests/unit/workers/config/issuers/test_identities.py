@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
-from tests.support.fakes.config_files import Site, tenant_text
+from tests.support.fakes.config_files import tenant_text
 from tests.support.fakes.grants import issuer_text
 from workers.config.issuers.identities import ClaimRule
 from workers.config.tenant_file import tenant_of
 from workers.config.tenants import Tenant
-from workers.config.validation import validate_all
 
 GITHUB = """
 [[keys.release.identities]]
@@ -149,54 +148,3 @@ def test_a_certificates_identity_has_no_audience() -> None:
     )
     (rule,) = load(text(spiffe)).keys["release"].identities
     assert (rule.issuer_url, rule.audience) == ("x509:build", None)
-
-
-@pytest.mark.parametrize(
-    "claims, names",
-    [
-        ('{ repository = "acme/app" }', "repository"),
-        ('{ sub = "repo:acme/app:ref:refs/heads/main" }', "sub"),
-        ('{ project_path = "acme/app", ref = "main" }', "project_path"),
-        ('{ repository = "acme/app", repository_id = "4711" }', None),
-        ('{ repository_owner_id = "42", repository = "acme/app" }', None),
-        ('{ sub = "system:serviceaccount:ci:signer" }', None),
-    ],
-)
-def test_names_alone_are_warned_of(tmp_path: Path, claims: str, names: str | None) -> None:
-    """Somebody else gets the name when it is given up; an id never."""
-    identity = f'\n[[keys.release.identities]]\nissuer_url = "https://p.example"\naudience = "a"\nclaims = {claims}\n'
-    report = validate_all(Site(tmp_path, tenants={"acme": text(identity)}).write().config)
-    found = [each for each in report.warnings if each.key == "keys.release.identities[0]"]
-    assert len(found) == (names is not None)
-    if names is not None:
-        assert f"({names})" in found[0].problem
-        assert "_id" in found[0].remedy
-
-
-@pytest.mark.parametrize(
-    "matched, warned",
-    [
-        ('claims = { ref = "refs/heads/main" }', True),
-        ('claims = { environment = "release" }', True),
-        ('claims = { job_workflow_ref = "acme/ci/.github/workflows/sign.yml@refs/heads/main" }', True),
-        ('patterns = { repository_id = "*1" }', True),
-        ('patterns = { sub = "repo:*" }', True),
-        ('claims = { repository_id = "4711" }', False),
-        ('claims = { repository_owner_id = "42", ref = "refs/heads/main" }', False),
-    ],
-)
-@pytest.mark.parametrize("provider", ["https://token.actions.githubusercontent.com", "https://gitlab.com"])
-def test_an_identity_of_no_project_is_warned_of_at_a_public_provider(
-    tmp_path: Path, matched: str, warned: bool, provider: str
-) -> None:
-    """Anybody with an account gets a token with that branch, that environment and any audience."""
-    identity = f'\n[[keys.release.identities]]\nissuer_url = "{provider}"\naudience = "a"\n{matched}\n'
-    report = validate_all(Site(tmp_path, tenants={"acme": text(identity)}).write().config)
-    assert any("names no project" in each.problem for each in report.warnings) is warned
-
-
-def test_a_provider_of_ones_own_may_have_identities_of_no_project(tmp_path: Path) -> None:
-    """Its accounts are the operator's own."""
-    identity = '\n[[keys.release.identities]]\nissuer_url = "https://ci.example"\naudience = "a"\nclaims = { ref = "main" }\n'
-    report = validate_all(Site(tmp_path, tenants={"acme": text(identity)}).write().config)
-    assert not [each for each in report.warnings if "identities" in each.key]

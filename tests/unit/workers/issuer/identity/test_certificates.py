@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from cryptography import x509
@@ -68,7 +68,7 @@ def test_a_hosts_certificate_is_its_dns_name() -> None:
         (lambda: HOSTS.issue(x509.DNSName("a.example"), x509.DNSName("b.example")), "2 DNS names"),
     ],
 )
-def test_another_certificate_is_refused(make: Any, words: str) -> None:
+def test_another_certificate_is_refused(make: Callable[[], bytes], words: str) -> None:
     """A stranger's, an expired one, one for a server, one with no or several names, or with a false name."""
     with pytest.raises(TokenRefused, match=words) as caught:
         VERIFIER.verify(make(), time.time())

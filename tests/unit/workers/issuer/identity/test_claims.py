@@ -23,7 +23,7 @@ def pattern(text: str) -> ClaimRule:
     return ClaimRule(value=text, pattern=True)
 
 
-def rule(expected: Any) -> ClaimRule:
+def rule(expected: str | int | bool | ClaimRule) -> ClaimRule:
     return expected if isinstance(expected, ClaimRule) else ClaimRule(value=expected)
 
 
@@ -39,7 +39,7 @@ def rule(expected: Any) -> ClaimRule:
         ("ref", pattern("*/heads/m*n")),
     ],
 )
-def test_a_claim_that_fits_is_no_misfit(path: str, expected: Any) -> None:
+def test_a_claim_that_fits_is_no_misfit(path: str, expected: str | int | bool | ClaimRule) -> None:
     """Text, numbers, booleans, nested claims and patterns fit where they are equal."""
     assert misfit(CLAIMS, path, rule(expected)) is None
 
@@ -69,7 +69,9 @@ def test_a_claim_that_fits_is_no_misfit(path: str, expected: Any) -> None:
         ("run_attempt", pattern("*"), "the rule has a text"),
     ],
 )
-def test_a_claim_that_does_not_fit_is_named_with_its_value(path: str, expected: Any, words: str) -> None:
+def test_a_claim_that_does_not_fit_is_named_with_its_value(
+    path: str, expected: str | int | bool | ClaimRule, words: str
+) -> None:
     """The sentence has the claim, what came, and the kind of what the rule has."""
     sentence = misfit(CLAIMS, path, rule(expected))
     assert sentence is not None
