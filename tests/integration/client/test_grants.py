@@ -7,12 +7,10 @@ import base64
 import os
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 
 from queueing import ClientConfig, ClientKey, Signature, SigningClient
 from queueing.client.identity import grants
-from queueing.client.identity.settings import IdentitySettings, IssuerSettings
 from queueing.errors import SigningError
 from queueing.protocol.envelope import Envelope, read_unverified, seal
 from queueing.protocol.grants.grant import read_grant
@@ -35,15 +33,7 @@ def issuer() -> Iterator[GrantServer]:
 
 def granted(rig: Rig, issuer: GrantServer) -> ClientConfig:
     """client.toml of a build: a token file and the issuer's address."""
-    token = rig.directory / "token"
-    token.write_text("head.claims.signature\n")
-    return msgspec.structs.replace(
-        rig.client_config("acme"),
-        client=None,
-        private_key_file=None,
-        identity=IdentitySettings(platform="file", file=str(token)),
-        issuer=IssuerSettings(url=issuer.url),
-    )
+    return issuer.client_config(rig.client_config("acme"), rig.directory / "token")
 
 
 def allow(rig: Rig) -> None:

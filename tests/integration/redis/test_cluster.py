@@ -24,10 +24,11 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.redis.cluster import ClusterRedis
 from queueing.redis.connection import connect
 from tests.support.farm.farm import digests
+from tests.support.farm.grant_server import GrantServer
 from tests.support.hsm.tokens import TokenShelf
 from tests.support.redis.cluster import PASSWORD, RedisCluster
 from tests.support.relay.relay_process import RelayProcess
-from tests.support.rig.operator import make_user
+from tests.support.rig.operator import edit, make_user
 from tests.support.rig.rig import Rig
 from tests.support.rig.shared_rig import behind_simhsm, signed_for_jobs
 from tests.support.rig.under_load import under_load
@@ -46,8 +47,9 @@ FAILS_OVER_WITHIN_S = 30.0
 
 @contextlib.contextmanager
 def rig_on(
-    cluster: RedisCluster, folder: Path, shelf: TokenShelf, *more: str, table: str = ""
+    cluster: RedisCluster, folder: Path, shelf: TokenShelf, *more: str, table: str = "", acme: str = ""
 ) -> Iterator[Rig]:
+    """``acme``: text at the end of its tenant's file."""
     rig = Rig(
         directory=folder / "rig",
         redis=cluster.nodes[0],
@@ -55,9 +57,22 @@ def rig_on(
         tenants=TENANTS,
         wrap=behind_simhsm(folder / "rig"),
         redis_table=table or cluster.table(*more),
+        more={"acme": acme},
     )
     with rig:
         yield rig
+
+
+@contextlib.contextmanager
+def relay_for(rig: Rig, table: str) -> Iterator[RelayProcess]:
+    """A relay with this table of Redis for acme."""
+    password = f'password_file = "{rig.directory / "redis-password"}"'
+    relay = RelayProcess(folder=rig.directory / "relay", audience=AUDIENCE, redis=f"{password}\n{table}")
+    relay.start()
+    try:
+        yield relay
+    finally:
+        relay.kill()
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +128,7 @@ def test_a_relay_signs_for_a_tenant_of_a_cluster(
     """Its table names nodes as that of a worker does; the tenant's shard is found by the relay."""
     with rig_on(shards, tmp_path, shelf) as rig:
         rig.start_worker()
-        table = f'password_file = "{rig.directory / "redis-password"}"\n{shards.table()}'
-        relay = RelayProcess(folder=tmp_path / "relay", audience=AUDIENCE, redis=table)
-        relay.start()
-        try:
+        with relay_for(rig, shards.table()) as relay:
 
             async def sign() -> list[object]:
                 config = relay.client_config(rig.client_config("acme"))
@@ -124,8 +136,6 @@ def test_a_relay_signs_for_a_tenant_of_a_cluster(
                     return [o async for o in client.sign_many("release", digests(130), timeout_s=40)]
 
             assert [type(each) for each in asyncio.run(sign())] == [Signature] * 130
-        finally:
-            relay.kill()
 
 
 def test_receipts_of_tenants_on_every_shard_come_through_one_worker(
@@ -362,20 +372,29 @@ def test_a_shard_without_its_replica_holds_up_its_own_tenants_alone(
 def test_a_primary_that_dies_under_load_loses_nothing_beyond_the_accept_level(
     accept: str, tmp_path: Path, shelf: TokenShelf
 ) -> None:
-    """Its replica is promoted, and all clients get one outcome for each digest; other shards sign meanwhile.
+    """Its replica is promoted, and all clients get one outcome for each digest, also a build by token through a relay; other
+    shards sign meanwhile.
 
     What a primary took alone and lost is sent again by the client that waits for it.
     """
     with (
+        GrantServer(most=500) as issuer,
         RedisCluster(tmp_path / "nodes", replicas=2 if accept == "replicated" else 1) as cluster,
-        rig_on(cluster, tmp_path, shelf, f'accept = "{accept}"') as rig,
+        rig_on(cluster, tmp_path, shelf, f'accept = "{accept}"', acme=issuer.block) as rig,
+        relay_for(rig, cluster.table(f'accept = "{accept}"')) as relay,
     ):
+        edit(rig.tenant_file("acme"), "[keys.release]", '[keys.release]\nissuers = ["ci"]')
         worker = rig.start_worker()
+        by_token = issuer.client_config(relay.client_config(rig.client_config("acme")), tmp_path / "token")
 
         async def kill() -> None:
             await sign_each(rig)  # lanes begin with their first job
             primary = cluster.nodes[cluster.shard_of("acme")]
-            async with under_load(rig, worker) as load, rig.client("t1") as neighbour:
+            async with (
+                under_load(rig, worker) as load,
+                under_load(rig, worker, client=SigningClient(by_token)) as build,
+                rig.client("t1") as neighbour,
+            ):
                 primary.kill()
                 await neighbour.sign("release", b"\1" * 32, timeout_s=10)
                 await until_async(
@@ -383,9 +402,13 @@ def test_a_primary_that_dies_under_load_loses_nothing_beyond_the_accept_level(
                     "a replica is promoted",
                     within_s=FAILS_OVER_WITHIN_S,
                 )
-                before = load.signed()
-                await until_async(lambda: load.signed() > before + 8, "acme signs at the new primary")
+                given = [len(load.given), len(build.given)]
+                await until_async(
+                    lambda: len(load.outcomes) > given[0] and len(build.outcomes) > given[1],
+                    "both sign at the new primary",
+                )
 
         asyncio.run(kill())
+        assert issuer.tokens
         if accept == "replicated":
             assert signed_twice(rig) == []

@@ -7,9 +7,14 @@ import os
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
+from queueing.client.config import ClientConfig
+from queueing.client.identity.settings import IdentitySettings, IssuerSettings
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.grants.grant import Grant, seal_grant
 from queueing.protocol.grants.grant_request import (
@@ -47,6 +52,17 @@ class GrantServer:
     def url(self) -> str:
         assert self.server is not None
         return f"http://127.0.0.1:{self.server.server_port}"
+
+    def client_config(self, config: ClientConfig, token: Path) -> ClientConfig:
+        """The client.toml of a build in place of this client's: a token file, which is written, and the issuer's address."""
+        token.write_text("head.claims.signature\n")
+        return msgspec.structs.replace(
+            config,
+            client=None,
+            private_key_file=None,
+            identity=IdentitySettings(platform="file", file=str(token)),
+            issuer=IssuerSettings(url=self.url),
+        )
 
     def __enter__(self) -> Self:
         issuer = self
