@@ -172,7 +172,7 @@ def containers_of_issuer() -> dict[str, Manifest]:
 
 
 def test_front_lane_and_refresh_are_three_users() -> None:
-    """Only the lane mounts the PIN, only the front the key of its certificate, and only `refresh` writes providers' keys."""
+    """Only the lane mounts the PIN, only the front the key of its certificate; keys and sockets are written by one process each."""
     containers = containers_of_issuer()
     assert len({each["securityContext"]["runAsUser"] for each in containers.values()}) == 3
     mounted = {
@@ -181,8 +181,18 @@ def test_front_lane_and_refresh_are_three_users() -> None:
     }
     for volume, owner in (("credentials", "lane"), ("state", "lane"), ("tls", "front")):
         assert [name for name, mounts in mounted.items() if volume in mounts] == [owner]
-    writers = [name for name, mounts in mounted.items() if not mounts.get("keys", True)]
-    assert writers == ["refresh"]
+    for volume, owner in (("keys", "refresh"), ("lane-socket", "lane"), ("refresh-socket", "refresh")):
+        assert [name for name, mounts in mounted.items() if not mounts.get(volume, True)] == [owner]
+    folders = {
+        mount["name"]: Path(mount["mountPath"])
+        for each in containers.values()
+        for mount in each["volumeMounts"]
+    }
+    issuer = load_issuer(FOLDER / "config" / "issuer.toml")
+    assert issuer.socket is not None
+    assert issuer.refresh_socket is not None
+    assert issuer.socket.parent == folders["lane-socket"]
+    assert issuer.refresh_socket.parent == folders["refresh-socket"]
     assert one("StatefulSet", "sigmill-issuer")["spec"]["replicas"] == 1, "one register of used tokens"
 
 
