@@ -45,6 +45,8 @@ class RecordMonitor:
         metrics.record_oldest_timestamp_seconds.set(status.oldest_ms / 1000)
         metrics.record_uncertified.set(status.uncertified)
         metrics.record_former.set(status.former)
+        metrics.record_damage.set(len(status.damage))
+        metrics.record_scrubbed_entries.inc(max(status.scrubbed - before.scrubbed, 0))
         metrics.record_checkpoints.inc(max(status.checkpoints - before.checkpoints, 0))
         for tenant, added in _added(status.entries, before.entries):
             metrics.record_entries.labels(tenant).inc(added)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _LATE_DAYS: Final = 31.0
 """A volume goes as a whole, and pauses count for a month at most: older entries than this are usual."""
 
+_MOST_PLACES: Final = 3
+
 MOST_LAG_S: Final = 30.0
 """As the alert SigmillRecordLagging."""
 
@@ -54,6 +56,12 @@ def check_record(
         )
     if status is not None:
         findings.append(_retention(service, status, time.time() if now_s is None else now_s))
+    if status is not None and status.damage:
+        more = len(status.damage) - _MOST_PLACES
+        places = ", ".join(status.damage[:_MOST_PLACES]) + (f" and {more} more places" if more > 0 else "")
+        findings.append(
+            fail("record.damage", subject, f"is damaged: {places}", "ops/runbooks/SigmillRecordDamaged.md")
+        )
     findings += [
         fail(
             "record.former",

@@ -16,6 +16,7 @@ folder         files that say what a record is and how far it is sealed; its lay
 published      published checkpoints
 replacement    a damaged record renamed, and a new one that follows it
 receipts       folder: receipts of jobs that asked for them, made and handed to the worker
+scrubbing      folder: the files of all logs read again, round after round
 exchange       files that sealer and worker exchange: status, requests, statements
 sealing        the loop of the process: signs, keeps and tells
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs

@@ -49,7 +49,8 @@ class SealerStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``covered_ns``: what was durable in the write-ahead log then is under a signed checkpoint; None: not yet so far.
     ``uncertified``: tenants whose log is signed with a key that the service key has not certified yet. ``former``: records
     that were given up, whose files are kept. ``oldest_ms``: Unix time of the oldest entry that is there; 0 without one.
-    ``removed``: entries that retention has removed.
+    ``removed``: entries that retention has removed. ``damage``: places of the record's files that the scrubber found damaged, as
+    ``TENANT/FILE: entry N``, a hundred at most; ``scrubbed``: entries that it has read again.
     """
 
     pid: int
@@ -65,6 +66,8 @@ class SealerStatus(msgspec.Struct, frozen=True, kw_only=True):
     segment: int = 0
     oldest_ms: int = 0
     removed: int = 0
+    damage: tuple[str, ...] = ()
+    scrubbed: int = 0
 
     def lag_s(self, now_ns: int) -> float:
         """Seconds since everything that was durable was under a signed checkpoint. A time of a former boot is in the future."""

@@ -34,6 +34,7 @@ from workers.record.published import published_heads
 from workers.record.receipts.maker import ReceiptMaker
 from workers.record.replacement import bytes_of, finish_replacement, former_records, give_up
 from workers.record.retention.policy import read_policy
+from workers.record.scrubbing.scrubber import RecordScrubber
 from workers.record.sealer import MOST_RECORDS, Sealer
 from workers.record.volumes import RecordDamaged
 
@@ -95,6 +96,7 @@ class SealingLoop:
         self._pruned_at = -PRUNE_S
         self._damage_told = 0
         self._skipped_told = Place()
+        self._scrubber = RecordScrubber(state_dir / FOLDER_NAME / LOGS_NAME, clock_s)
 
     def run(self, stop: threading.Event) -> None:
         """Seal until ``stop`` is set, and then what is there by then, once. Raises nothing that the disk may cause."""
@@ -153,6 +155,7 @@ class SealingLoop:
                 log.info("record.closed", extra={"origin": sealer.origin.name})
                 return
             if covered is not None:
+                self._scrubber.read()
                 stop.wait(max(began + STEP_S - self._clock_s(), 0.0))
 
     def _prune(self, sealer: Sealer) -> None:
@@ -234,6 +237,8 @@ class SealingLoop:
             checkpoints=self._status.checkpoints + len(signed),
             uncertified=len(self._requests),
             segment=sealer.place.segment,
+            damage=self._scrubber.damage,
+            scrubbed=self._scrubber.entries,
         )
         write_status(self._state_dir, self._status)
 
@@ -283,6 +288,7 @@ class SealingLoop:
             return
         self._replaced_at = self._clock_s()
         self._skipped_told = Place()
+        self._scrubber.begin_anew()
         log.error("record.replaced", extra={"former": former})
 
 

@@ -219,6 +219,14 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "Entries that are older than `[record] retain_days` were removed from the record of a tenant; those from number `minimum` on are there.",
         ("tenant", "removed", "minimum"),
     ),
+    "record.rotten": LogEvent(
+        "error",
+        "The scrubber found a file of the record damaged: an entry, an item row or a hash is not what was sealed.",
+        ("tenant", "place"),
+    ),
+    "record.not_scrubbed": LogEvent(
+        "error", "The scrubber could not list the logs of the record; it tries again in a day.", ("why",)
+    ),
     "record.not_pruned": LogEvent(
         "warning", "Old entries of the record could not be removed; it is tried again in an hour.", ("why",)
     ),

@@ -177,8 +177,10 @@ class WorkerMetrics(ProcessMetrics):
         "record_uncertified",
         "Tenants whose checkpoints are signed with a key that the service key has not certified yet.",
     )
-    record_former = gauge(
-        "record_former", "Records of this host that were given up because they were damaged or set back."
+    record_former = gauge("record_former", "Records that were given up: they were damaged or set back.")
+    record_damage = gauge("record_damage", "Damaged places of the record's files; 100 at most.")
+    record_scrubbed_entries = counter(
+        "record_scrubbed_entries", "Entries of the record that were read again."
     )
     record_failures = counter(
         "record_failures",

@@ -8,6 +8,15 @@ from ops.generate.dashboards.panels import WINDOW, Board, Variable, lines, quant
 
 _I: Final = 'instance=~"$instance"'
 
+_RECORD_STATES: Final = "\nor\n".join(
+    f'label_replace({query}, "state", "{state}", "", "")'
+    for state, query in {
+        "uncertified": f"sigmill_record_uncertified{{{_I}}}",
+        "damaged": f"sigmill_record_damage{{{_I}}}",
+        "scrubbed": f"increase(sigmill_record_scrubbed_entries_total{{{_I}}}[1d]) > bool 0",
+    }.items()
+)
+
 WORKER: Final = Board(
     name="worker",
     title="Sigmill / Worker",
@@ -86,13 +95,13 @@ WORKER: Final = Board(
             ),
             lines(
                 "Record failures",
-                "Interruptions of the sealing and dropped receipts by reason, and tenants whose keys are not certified yet.",
+                "Interruptions of the sealing and dropped receipts by reason; tenants whose keys are not certified yet, damaged places; 1 where entries were read again within a day.",
                 "short",
                 (
                     f"sum by (instance, reason) (increase(sigmill_record_failures_total{{{_I}}}[{WINDOW}]))",
                     "{{instance}} {{reason}}",
                 ),
-                (f"sigmill_record_uncertified{{{_I}}}", "{{instance}} uncertified"),
+                (_RECORD_STATES, "{{instance}} {{state}}"),
             ),
         ),
         "Damage and refusals": (

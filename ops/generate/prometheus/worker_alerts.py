@@ -52,6 +52,15 @@ def worker_alerts(clock: Clock) -> list[Alert]:
             dashboard=WORKER_BOARD,
         ),
         Alert(
+            name="SigmillRecordDamaged",
+            severity="ticket",
+            expr="max by (instance) (sigmill_record_damage) > 0",
+            wait_s=MINUTE_S / 2,
+            summary="A file of the record is damaged on a host's disk: restore it from a copy while there is one.",
+            description="Worker {{ $labels.instance }}: {{ $value }} places; `sigmill audit status` lists them.",
+            dashboard=WORKER_BOARD,
+        ),
+        Alert(
             name="SigmillRecordUncertified",
             severity="ticket",
             expr="max by (instance) (sigmill_record_uncertified) > 0",

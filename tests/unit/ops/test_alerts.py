@@ -61,8 +61,8 @@ CLIENT = 'sigmill_client_expiry_timestamp_seconds{tenant="acme"}'
 CANARY = 'sigmill_canary_last_success_timestamp_seconds{token="t1"}'
 RESTARTS = f'sigmill_lane_restarts_total{{{WORKER},reason="exit_70",token="t1"}}'
 SET_BACK = f'sigmill_jobs_returned_total{{{WORKER},reason="clock.set_back",tenant="acme"}}'
-RECORD_LAG, RECORD_FORMER, UNCERTIFIED = (
-    f"sigmill_record_{name}{{{WORKER}}}" for name in ("lag_seconds", "former", "uncertified")
+RECORD_LAG, RECORD_FORMER, UNCERTIFIED, RECORD_DAMAGE = (
+    f"sigmill_record_{name}{{{WORKER}}}" for name in ("lag_seconds", "former", "uncertified", "damage")
 )
 PROVIDER_KEYS = 'sigmill_provider_keys_timestamp_seconds{provider="github"}'
 REPLAYED = 'sigmill_grants_total{outcome="replayed",provider="github"}'
@@ -91,6 +91,8 @@ CASES = [
     silent("SigmillTokenReplayed", {REPLAYED: "1x30"}),
     fires("SigmillRecordLagging", {RECORD_LAG: "0+60x30"}, instance="w1"),
     silent("SigmillRecordLagging", {RECORD_LAG: "1x30"}),
+    fires("SigmillRecordDamaged", {RECORD_DAMAGE: "0x10 3x20"}, instance="w1"),
+    silent("SigmillRecordDamaged", {RECORD_DAMAGE: "0x30"}),
     fires("SigmillRecordUncertified", {UNCERTIFIED: "2x30"}, instance="w1"),
     silent("SigmillRecordUncertified", {UNCERTIFIED: "0x12 2x20"}),  # a sealer has just started
     silent("SigmillRecordUncertified", {UNCERTIFIED: "0x30"}),

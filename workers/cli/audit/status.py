@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class HostLine(msgspec.Struct, frozen=True, kw_only=True):
     """The log of the host. ``lag_s``: since everything in it was sealed; None without a sealer. ``scrubbed_at``: end of the last round.
 
-    ``former``: records that were given up; ``events_waiting``: files of events that no worker has taken yet.
+    ``record_damage``: places of the record's files that its scrubber found damaged. ``former``: records that were given up; ``events_waiting``: files of events that no worker has taken yet.
     """
 
     segments: int
@@ -47,6 +47,7 @@ class HostLine(msgspec.Struct, frozen=True, kw_only=True):
     events_waiting: int
     scrubbed_at: str | None
     damage: tuple[ScrubbedPlace, ...]
+    record_damage: tuple[str, ...] = ()
 
 
 class TenantLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,7 @@ def status(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
             emit(line)
     else:
         _print(host, lines)
-    bad = host.damage or host.former or any(line.problem for line in lines)
+    bad = host.damage or host.record_damage or host.former or any(line.problem for line in lines)
     return Exit.FAILED if bad else Exit.DONE
 
 
@@ -118,6 +119,7 @@ def _host(service: ServiceConfiguration) -> HostLine:
         events_waiting=len(EventSpool(state_dir)),
         scrubbed_at=None if ended_at is None else utc_text(int(ended_at * 1000)),
         damage=() if scrub is None else scrub.damage,
+        record_damage=() if sealer is None else sealer.damage,
     )
 
 
@@ -166,6 +168,8 @@ def _print(host: HostLine, lines: list[TenantLine]) -> None:
         print_message("record: no sealer has run yet")
     else:
         print_message(f"record: sealed {host.lag_s:.0f} s ago")
+    for place_in_record in host.record_damage:
+        print_message(f"record: damaged: {place_in_record}")
     for name in host.former:
         print_message(f"record: {name} was given up because it was damaged or set back")
     print_message(f"scrubbed: {host.scrubbed_at or 'no round has ended yet'}")

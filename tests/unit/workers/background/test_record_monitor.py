@@ -22,15 +22,21 @@ def test_counts_of_a_sealer_that_was_started_anew_are_added() -> None:
     """Its own counts begin at 0."""
     registry = CollectorRegistry()
     monitor = RecordMonitor(current_config(), Metrics(registry))
-    first = SealerStatus(pid=1, started_ns=1, entries={"acme": 5}, checkpoints=2, failures={"io": 1})
+    first = SealerStatus(
+        pid=1, started_ns=1, entries={"acme": 5}, checkpoints=2, failures={"io": 1}, scrubbed=7
+    )
     monitor.show(first, SECOND_NS)
     monitor.show(first, SECOND_NS)
-    second = SealerStatus(pid=2, started_ns=9, entries={"acme": 3, "globex": 1}, checkpoints=1)
+    second = SealerStatus(
+        pid=2, started_ns=9, entries={"acme": 3, "globex": 1}, checkpoints=1, scrubbed=2, damage=("acme/x",)
+    )
     monitor.show(second, SECOND_NS)
     assert value(registry, "entries_total", tenant="acme") == 8
     assert value(registry, "entries_total", tenant="globex") == 1
     assert value(registry, "checkpoints_total") == 3
     assert value(registry, "failures_total", reason="io") == 1
+    assert value(registry, "scrubbed_entries_total") == 9
+    assert value(registry, "damage") == 1
 
 
 def test_the_lag_is_the_time_since_everything_was_covered() -> None:

@@ -164,6 +164,22 @@ def test_a_failing_disk_is_told_with_its_reason(
     assert "record.failed" in [record.getMessage() for record in caplog.records]
 
 
+def test_a_rotten_byte_of_the_record_is_in_the_status_and_ends_nothing(
+    state_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The scrubber has a share of each second of the loop; the log that was signed stays as it is."""
+    seal(state_dir)
+    file = log_folder(state_dir, "acme") / "items/000000.bin"
+    file.write_bytes(file.read_bytes()[:-1] + b"\xff")
+    seal(state_dir)
+    status = read_status(state_dir)
+    assert status is not None
+    assert [place.split(":")[0] for place in status.damage] == ["acme/items/000000.bin"]
+    assert status.scrubbed > 0
+    assert "record.rotten" in [record.getMessage() for record in caplog.records]
+    assert former_records(state_dir) == []
+
+
 def test_the_status_tells_entries_once_whatever_was_read_again(state_dir: Path) -> None:
     for _ in range(2):
         seal(state_dir)

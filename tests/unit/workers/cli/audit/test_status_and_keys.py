@@ -22,7 +22,7 @@ from workers.journal.event_spool import EventSpool
 from workers.journal.scrubbing import ScrubbedPlace, ScrubReport, write_report
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.writer import export
-from workers.record.exchange import STATEMENTS
+from workers.record.exchange import STATEMENTS, SealerStatus, write_status
 from workers.record.folder import log_folder
 from workers.record.replacement import give_up
 
@@ -93,6 +93,10 @@ def test_damage_is_named_with_segment_and_offset_and_exit_code_1(site: Site) -> 
     assert "damaged: 000000000001.wal, 10 bytes from offset 8" in result.stderr
     write_report(state_of(site), ScrubReport(began_at=1.0, ended_at=2.0, segments=1, size_bytes=3))
     assert run(site, "status").return_value == 0
+    place_in_record = "acme/items/000000.bin: entry 7"
+    write_status(state_of(site), SealerStatus(pid=1, started_ns=1, damage=(place_in_record,)))
+    result = run(site, "status", as_json=False)
+    assert (result.return_value, f"record: damaged: {place_in_record}" in result.stderr) == (1, True)
     (log_folder(state_of(site), "globex") / "checkpoint").write_bytes(b"nonsense")
     result = run(site, "status", as_json=False)
     assert (result.return_value, "cannot be read" in result.stdout) == (1, True)
