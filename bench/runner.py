@@ -101,7 +101,7 @@ def _run_one(session: Session, name: str) -> None:
 
 
 def _first_and_last(text: str) -> list[str]:
-    """Of a log's end, what it is about and how it ended; the rest is in the logs."""
+    """First and last line of a log's end: its subject, and how it ended; the rest is in the logs."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return [lines[0], lines[-1]] if len(lines) > 1 else lines
 

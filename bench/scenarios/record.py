@@ -81,7 +81,7 @@ class LagSampler:
 
 
 def record(session: Session) -> None:
-    """With and without a record in turn, at 64 to an envelope, at one, and at idle; then what becomes of a log."""
+    """Measure with and without a record in turn, at 64 to an envelope, at one, and at idle; then the growth of a log."""
     tenant = BenchTenant(name="p256", kind=KeyKind.P256, verify_after_sign=False)
     with contextlib.ExitStack() as stack:
         without = stack.enter_context(session.testbed([tenant]))

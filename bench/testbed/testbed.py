@@ -75,7 +75,7 @@ class BenchTestbed:
         return self.directory / "state-1"
 
     def lane_pids(self) -> list[int]:
-        """Everything the workers have started: their lanes."""
+        """Process ids of the lanes that the workers have started."""
         workers = set(self.worker_pids)
         return sorted(tree(workers, all_processes()) - workers)
 

@@ -113,7 +113,7 @@ async def _read_batch(redis: Redis, tenants: Sequence[str], now_s: float) -> dic
 
 
 async def _read_due(redis: Redis, tenants: Sequence[str], now_s: float) -> dict[str, tuple[int, float]]:
-    """For each queue that is not empty: how many jobs are due, and the age of the first."""
+    """Number of due jobs, and the age of the first, by tenant whose queue is not empty."""
     if not tenants:
         return {}
     due = f"{now_s * _MS_PER_S:.3f}"

@@ -126,7 +126,7 @@ class ClientPublicKey:
 
     @classmethod
     def from_spki(cls, der: bytes) -> ClientPublicKey:
-        """From SPKI in DER; ``ValueError`` unless it is an Ed25519 or P-256 key."""
+        """Key of an SPKI in DER; ``ValueError`` unless it is an Ed25519 or P-256 key."""
         key = serialization.load_der_public_key(der)
         if isinstance(key, ed25519.Ed25519PublicKey):
             return cls(key)

@@ -144,7 +144,7 @@ def _roots_from_consistency(
 
 
 def _left_siblings(place: int, last: int) -> list[bool]:
-    """For each sibling on the way from a node up to the root, whether it is the left one.
+    """Whether each sibling on the way from a node up to the root is the left one.
 
     ``place`` is the node's number in its level, ``last`` that of the level's last node. A last node without a right sibling
     goes up until it has a left one (RFC 9162, sections 2.1.3.2 and 2.1.4.2, step by step).

@@ -18,7 +18,8 @@ RELATIVE: Final = re.compile(
 """Begin of a relative clause."""
 
 ELSEWHERE: Final = re.compile(
-    r"(the same|as|its|it|they|their|this one|these|those|both|neither|none|nothing|always)\b", re.IGNORECASE
+    r"(the same|as|of|by|so many|told|its|it|they|their|this one|these|those|both|neither|none|nothing|always)\b",
+    re.IGNORECASE,
 )
 """Begin of a sentence about something that was named elsewhere, or not at all."""
 

@@ -187,7 +187,7 @@ def test_a_docstring_can_be_read_without_the_one_before_it(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", ["The same, of a file.", "As ``run``.", "Its id.", "These may run.", "None."]
+    "head", ["The same, of a file.", "As ``run``.", "Its id.", "These may run.", "None.", "Of a token."]
 )
 def test_a_reference_to_another_docstring_is_found(head: str) -> None:
     """By the word with which it begins."""

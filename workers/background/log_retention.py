@@ -86,7 +86,7 @@ class RecordRetention:
 
 
 def certificate_ends_ms(tenants: Iterable[Tenant]) -> dict[bytes, int]:
-    """By SHA-256 of each public key that has certificates, the end of the last one, in Unix ms. Parses every certificate."""
+    """End of the last certificate of each public key that has some, in Unix ms, by SHA-256. Parses every certificate."""
     ends: dict[bytes, int] = {}
     for tenant in tenants:
         for key in tenant.keys.values():

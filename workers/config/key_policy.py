@@ -47,7 +47,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """At most ``digests`` signatures in each period of ``period_s``, which begins at a multiple of it (Unix time)."""
+    """Budget of a key: at most ``digests`` signatures in each period of ``period_s``, which begins at a multiple of it (Unix time)."""
 
     digests: int
     period_s: int

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ReadyTenants:
-    """Told by doorbells, the slow poll, lanes, reloads and settled jobs; asked by the claim loop."""
+    """Tenants that may have jobs: told by doorbells, the slow poll, lanes, reloads and settled jobs; read by the claim loop."""
 
     def __init__(self, config: CurrentConfig) -> None:
         self._config = config

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SettlementListener(Protocol):
-    """Told of each settled job, so that it can claim more."""
+    """Receiver of settled jobs, which can then claim more."""
 
     def job_settled(self, job: ActiveJob) -> None:
         """The job left this worker; must not block."""

@@ -123,7 +123,7 @@ def sealed_segments(state_dir: Path) -> SealedSegments:
 
 
 def read_follows(folder: Path) -> dict[str, Head]:
-    """By tenant, the newest head of the log of a former record that this one follows. Raises ``RecordDamaged``, or ``OSError``."""
+    """Newest head of the log of a former record that this one follows, by tenant. Raises ``RecordDamaged``, or ``OSError``."""
     try:
         return msgspec.msgpack.decode((folder / FOLLOWS).read_bytes(), type=dict[str, Head])
     except FileNotFoundError:

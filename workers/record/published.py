@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def published_heads(folder: Path) -> dict[str, Head]:
-    """By tenant, the head of its checkpoint in this folder of a record; a log whose checkpoint cannot be read has none.
+    """Head of each tenant's checkpoint in this folder of a record; a log whose checkpoint cannot be read has none.
 
     Raises ``OSError``.
     """

@@ -92,7 +92,7 @@ class TokenAdmin:
         others: tuple[OtherToken, ...] = (),
         login: RecordedLogin | None = None,
     ) -> None:
-        """Of the token in the table ``name``; ``login`` and the others are as in ``TokenAddress``."""
+        """Take the table ``name`` of the token; ``login`` and the others are as in ``TokenAddress``."""
         self._environment = settings.environment
         self.name = name
         self._address = TokenAddress(

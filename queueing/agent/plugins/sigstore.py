@@ -89,7 +89,7 @@ class Request(NamedTuple):
 
 
 def _key_version(method: str, options: Fields, fields: Fields) -> str:
-    """Of the call, else of the start."""
+    """Key version of the call, else of the start."""
     own = fields.object({"signMessage": "signOptions", "verifySignature": "verifyOptions"}.get(method, ""))
     return own.object("rpcOptions").text("keyVersion", default="") or options.object("rpcOptions").text(
         "keyVersion", default=""

@@ -21,11 +21,11 @@ class Settings(Protocol):
 
     @property
     def audience(self) -> str:
-        """Of the cluster."""
+        """Audience of the cluster."""
 
     @property
     def tenant(self) -> str:
-        """Of the client."""
+        """Tenant of the client."""
 
     @property
     def client(self) -> str | None:

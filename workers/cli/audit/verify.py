@@ -100,11 +100,11 @@ class EntryMeter:
         self._progress: Progress | None = None
 
     def begin(self, entries: int) -> None:
-        """So many entries are to be verified."""
+        """Begin a meter of ``entries`` to be verified."""
         self._progress = Progress(entries, done="entries", stream=self._stream)
 
     def verified(self, entries: int) -> None:
-        """So many more entries are verified."""
+        """Count ``entries`` more as verified."""
         if self._progress is not None:
             self._progress.count(entries, ok=True)
 

@@ -1,4 +1,4 @@
-"""``sigmill login``: what the issuer of grants makes of the identity of this build, here and now."""
+"""``sigmill login``: judgement of the issuer of grants about the identity of this build, here and now."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def _judged(settings: ClientConfig, *, as_json: bool) -> GrantJudged:
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """Claims of a token, not verified; none of what is no JWT."""
+    """Claims of a token, not verified; empty where it is no JWT."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}

@@ -41,7 +41,7 @@ class LaneObserver(Protocol):
         """The circuit breaker of the token changed its state."""
 
     def keys_missing(self, token: str, count: int) -> None:
-        """So many keys were looked for in the token and not found, when each was last looked for."""
+        """``count`` keys were not found in the token when each was last looked for."""
 
 
 class LaneMetrics:

@@ -30,7 +30,7 @@ MOST_OPEN: Final = 200_000
 
 @dataclass(slots=True)
 class _OpenIntent:
-    """Of an intent what its outcome and its end are held against.
+    """Part of an intent with which its outcome and its end are compared.
 
     ``asked``: ``_asked`` of its fields; ``outcome``: hash of its outcome, empty before that.
     """

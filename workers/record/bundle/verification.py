@@ -42,10 +42,10 @@ class Meter(Protocol):
     """Meter of a verification: it is told how many entries there are, and how many are verified."""
 
     def begin(self, entries: int) -> None:
-        """So many entries are to be verified."""
+        """Begin: ``entries`` are to be verified."""
 
     def verified(self, entries: int) -> None:
-        """So many more entries are verified."""
+        """Count ``entries`` more as verified."""
 
 
 class OriginVerifier:
