@@ -165,6 +165,27 @@ async def test_a_grant_is_renewed_in_the_background_in_the_last_third_of_its_lif
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_a_build_of_two_hours_does_not_notice_that_its_grants_end() -> None:
+    """With grants of a quarter of an hour, a call each five seconds, and an issuer that fails at every other request: no call waits."""
+    build = Build(most=100_000)
+    running = asyncio.create_task(build.identity.run())
+    await build.take()
+    for second in range(0, 7200, 5):
+        build.now_ms = START_MS + second * 1000
+        if second % 1200 == 0:
+            build.fails = [IssuerUnavailable()]
+        call = asyncio.create_task(build.take(64))
+        await turn(3)
+        assert call.done(), f"a call waits after {second} s"
+        given = (await call).grant
+        assert given is not None
+        assert read_grant(given).grant.expires_ms > build.now_ms + LEFT_MS
+        await turn(20)
+    assert len(build.asked) - 6 == 7200 // 600, "one each ten minutes: a third of its life is left"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_refusal_of_the_renewal_leaves_the_grant_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """The token of the platform is over: what was granted lasts to its end, and the issuer is asked seldom meanwhile."""
     monkeypatch.setattr(grants_module, "RENEWAL_PAUSE_S", 3600.0)
