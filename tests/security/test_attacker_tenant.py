@@ -7,7 +7,6 @@ What it may not ask for at all is in ``test_bad_input``; what its Redis user may
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 
 from queueing import Signature
@@ -42,12 +41,9 @@ async def test_jobs_written_round_the_submit_script_harm_no_neighbour(make_rig: 
                     pipe.zadd(keyspace.queue("acme"), {job: i})
                 await pipe.execute()
         await own.publish(keyspace.doorbell("acme"), "acme")
-        slowest_s = 0.0
         for _ in range(15):
-            started = time.monotonic()
             assert isinstance(await neighbour.sign("release", os.urandom(32), timeout_s=60), Signature)
-            slowest_s = max(slowest_s, time.monotonic() - started)
-        assert slowest_s < 3.0
+        assert await own.zcard(keyspace.queue("acme")) > 2000, "the neighbour waited for the flood"
     await own.aclose()
     assert worker.alive
 

@@ -58,8 +58,8 @@ def test_processes_sign_at_the_same_time(bench_token: BenchToken, native_build: 
     with CeilingProbe(bench_token.target(KeyKind.RSA_2048), drive, build_directory=native_build) as probe:
         assert len(set(probe.pids)) == 2
         with Busyness() as busy:
-            probe.round(0.5)
-        assert busy.reading.seconds < 0.95
+            probe.round(1.5)
+        assert busy.reading.seconds < 2.9, "one after the other they need 3 s"
         cpus = [os.sched_getaffinity(pid) for pid in probe.pids]
     assert all(len(each) == 1 for each in cpus)
 

@@ -119,10 +119,10 @@ def test_slots_bound_what_runs_at_once(sign_with: SignWith) -> None:
 
 
 def test_without_slots_sessions_run_side_by_side(sign_with: SignWith) -> None:
-    """8 sessions wait at the same time: 40 signatures of 20 ms need far less than one after another."""
-    child = sign_with(THREADS, sign_us=20_000)
+    """8 sessions wait at the same time: 40 signatures of 100 ms need less than one after another."""
+    child = sign_with(THREADS, sign_us=100_000)
     assert child.exit_code == 0, child.stderr
-    assert 5 * 0.020 <= child.answer["seconds"] < 0.8
+    assert 5 * 0.100 <= child.answer["seconds"] < 40 * 0.100
 
 
 def test_canned_signatures_have_the_right_length_and_do_not_verify(sign_with: SignWith) -> None:

@@ -100,8 +100,10 @@ async def test_a_worker_that_never_saw_redis_is_not_ready(make_rig: MakeRig) -> 
 async def test_a_worker_that_drains_is_alive_and_not_ready(make_rig: MakeRig) -> None:
     """As long as it finishes what is in the HSM."""
     rig = make_rig()
-    rig.wrap = behind_simhsm(rig.directory, sign_us=3_000_000)
+    rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()
+    rules = rig.directory / "acme.faults"
+    write_rules(rules, ["C_Sign hold"])
     async with rig.client() as client:
         await client.submit("release", digests(1))
         await until_async(
@@ -112,6 +114,7 @@ async def test_a_worker_that_drains_is_alive_and_not_ready(make_rig: MakeRig) ->
         assert probes(worker) == (YES, NO)
         await asyncio.sleep(1.0)
         assert probes(worker) == (YES, NO)
+        write_rules(rules, [])
     await until_async(lambda: not worker.alive, "it has ended")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,15 +29,21 @@ HANG_S = 60.0
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 SLOW_US = 20_000
+JOBS = 600
+"""Of eight digests: some 24 s of work, so that most of it waits, however long the command takes to start."""
 
 
 def codes(outcomes: Sequence[object]) -> set[str]:
     return {o.reason for o in outcomes if isinstance(o, SigningError)}
 
 
-async def test_a_revoked_client_stops_within_a_second_with_its_jobs_in_the_queue(
-    make_rig: MakeRig, tmp_path: Path
-) -> None:
+def signed_of_mine(log: Path) -> int:
+    """Signatures for the jobs of the client that is revoked."""
+    mine = {digest[-8:] for i in range(JOBS) for digest in digests(8, salt=str(i))}
+    return sum(record.input_tail in mine for record in read_log(log))
+
+
+async def test_a_revoked_client_stops_with_its_jobs_in_the_queue(make_rig: MakeRig, tmp_path: Path) -> None:
     """Its jobs end refused, wherever they are; another client's, among them, are all signed."""
     other = ClientKey.generate()
     rig = make_rig(
@@ -55,9 +60,7 @@ async def test_a_revoked_client_stops_within_a_second_with_its_jobs_in_the_queue
                 "acme",
                 payload(Forger(key=rig.keys["acme"]).seal(digests=tuple(digests(8, salt=str(i))))),
             )
-            for i in range(
-                600
-            )  # some 24 s of work: most of it waits, however long the command takes to start
+            for i in range(JOBS)
         ]
         theirs = [
             await enqueue(redis, "acme", payload(Forger(key=other).seal(client="other"))) for _ in range(20)
@@ -65,11 +68,12 @@ async def test_a_revoked_client_stops_within_a_second_with_its_jobs_in_the_queue
         log = rig.directory / "acme.simhsm.log"
         await until_async(lambda: len(read_log(log)) > 1, "its jobs are being signed")
         edit(rig.tenant_file("acme"), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
-        asked = time.time()
         (report,) = await asyncio.to_thread(reload, config)
         assert (report["outcome"], report["changed"]) == ("adopted", ["acme"])
-        assert report["took_s"] < 1.0
+        await asyncio.sleep(0.5)  # what the HSM had then is over
+        signed = signed_of_mine(log)
         outcomes = [await outcome_of(redis, job) for job in mine]
+        assert signed_of_mine(log) == signed, "it was signed for after the file was adopted"
         assert codes([await outcome_of(redis, job) for job in theirs]) == set()
     await redis.aclose()
     assert codes(outcomes) == {"client.revoked"}
@@ -77,10 +81,9 @@ async def test_a_revoked_client_stops_within_a_second_with_its_jobs_in_the_queue
     assert refused > 20, "the rest of the queue was refused"
     assert worker.alive
     assert worker.metric("sigmill_config_reloads_total", outcome="adopted") == 1
-    assert time.time() - asked < 20
 
 
-async def test_nothing_is_signed_for_a_suspended_tenant_a_second_after_the_signal(
+async def test_nothing_is_signed_for_a_suspended_tenant_once_its_file_is_adopted(
     make_rig: MakeRig, tmp_path: Path
 ) -> None:
     """By the HSM's own log, under load; its lanes end; and it signs again when it is active again."""
@@ -88,14 +91,15 @@ async def test_nothing_is_signed_for_a_suspended_tenant_a_second_after_the_signa
     worker = rig.start_worker()
     async with rig.client() as client, rig.client("globex") as neighbour:
         await client.sign("release", os.urandom(32), timeout_s=60)
-        job = await client.submit("release", digests(400))
+        job = await client.submit("release", digests(2000))
         log = rig.directory / "acme.simhsm.log"
         await until_async(lambda: len(read_log(log)) > 1, "the HSM signs it")
         edit(rig.tenant_file("acme"), 'tenant = "acme"', 'tenant = "acme"\nstate = "suspended"')
         os.kill(worker.pid, signal.SIGHUP)
-        await asyncio.sleep(1.0)
+        await until_async(lambda: worker.events("config.adopted") == 1, "the file is adopted")
+        await asyncio.sleep(0.5)  # what the HSM had then is over
         signed = len(read_log(log))
-        assert signed < 300
+        assert signed < 1500
         outcomes = await client.wait(job, timeout_s=60)
         assert "policy.denied" in codes(outcomes)
         assert len(read_log(log)) == signed

@@ -8,6 +8,7 @@ import os
 import resource
 import time
 
+from bench.hsm.simhsm import write_rules
 from queueing import Signature
 from queueing.protocol import keyspace
 from tests.support.disk.disks import ONE_LANE, limit_files
@@ -119,14 +120,16 @@ async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(mak
 async def test_a_signature_is_held_back_until_its_outcome_is_in_the_log(make_rig: MakeRig) -> None:
     """The disk fills up between intent and outcome: it is in the HSM's log, but released after the disk is well."""
     rig = make_rig(worker={"lease_s": 2.0}, token=ONE_LANE)
-    rig.wrap = behind_simhsm(rig.directory, sign_us=400_000)
+    rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()
-    hsm_log = rig.directory / "acme.simhsm.log"
+    hsm_log, rules = rig.directory / "acme.simhsm.log", rig.directory / "acme.faults"
     async with rig.client() as client:
         await client.sign("release", os.urandom(32), timeout_s=60)
+        write_rules(rules, ["C_Sign hold"])
         job = await client.submit("release", digests(1))
         await until_async(lambda: _dispatched(rig) == 2, "it is sent")
         limit_files(worker.pid, 1)
+        write_rules(rules, [])
         await until_async(lambda: len(hsm_log.read_text().splitlines()) == 2, "it is signed")
         await until_async(lambda: worker.metric("sigmill_log_failing") == 1, "the log is failing")
         redis = rig.connect()
