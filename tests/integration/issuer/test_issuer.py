@@ -105,9 +105,10 @@ def test_other_paths_and_methods_are_refused(issuer: RunningIssuer) -> None:
 def raw(issuer: RunningIssuer, data: bytes) -> bytes:
     """The answer to these bytes, over TLS, until the issuer hangs up or waits for more."""
     with (
-        socket.create_connection(("127.0.0.1", issuer.port), timeout=2) as plain,
+        socket.create_connection(("127.0.0.1", issuer.port), timeout=30) as plain,
         issuer.tls().wrap_socket(plain, server_hostname="127.0.0.1") as tls,
     ):
+        tls.settimeout(2)  # it may wait for more, and then says nothing
         answer = b""
         with contextlib.suppress(OSError):
             tls.sendall(data)

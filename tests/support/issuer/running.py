@@ -94,10 +94,15 @@ class RunningIssuer:
         self._stack.close()
 
     def start(self) -> None:
-        """Start the front, and wait until its lane is logged in."""
+        """Start the front, and wait until its lane is logged in.
+
+        Also in its log, which a thread writes: who reads the lane's process id there would get that of the lane before.
+        """
         log = self._stack.enter_context((self.folder / "front.log").open("ab"))
+        lanes = len(self.events("issuer.lane_ready"))
         self._front = self.spawn("serve", log)
         self.wait_until_ready()
+        until(lambda: len(self.events("issuer.lane_ready")) > lanes, "the lane is in the log")
 
     def wait_until_ready(self) -> None:
         """Wait until the front has a lane."""
