@@ -12,6 +12,7 @@ record_costs costs of a sealed log, in a process of its own
 rubbish     a neighbour beside floods of jobs that no client has signed
 simulated   simulated network HSM
 singles     single digests by many clients, beside stock arq
+stop_orders time from a stop order until all workers have confirmed it
 tenancy     accuracy of rates, noisy neighbours, shares
 throughput  pipeline against the module's ceiling
 

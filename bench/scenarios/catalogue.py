@@ -16,6 +16,7 @@ from bench.scenarios import (
     rubbish,
     simulated,
     singles,
+    stop_orders,
     tenancy,
     throughput,
 )
@@ -50,6 +51,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "matrix": matrix.matrix,
     "simulated-grid": simulated.simulated_grid,
     "workers": growth.more_workers,
+    "stop-orders": stop_orders.stop_orders,
 }
 QUICK_ONES: Final = tuple(SCENARIOS)[:20]
-"""What evaluates a threshold, and two rows that a reader looks for first."""
+"""What evaluates a threshold of speed or cost, and two rows that a reader looks for first."""
