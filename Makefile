@@ -11,7 +11,7 @@ JOBS ?= 4
 # In the order of tests/conftest.py: else the longest files begin last, and all but one process wait for their end.
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-hsm test-compat test-tools faults record-kills granted-build soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm native-check test-compat test-tools faults record-kills granted-build soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -38,6 +38,10 @@ test-unit: bootstrap ## no sockets, no sleeps
 test-hsm: ## keys in the other PKCS#11 modules of Debian, which it installs
 	@HSM=1 ops/bootstrap
 	SIGMILL_TEST_HSM=1 $(BIN)/python -m pytest tests/integration/hsm $(SIDE_BY_SIDE) -rs -m 'other_modules and not slow' $(ARGS)
+
+native-check: ## the native loop of lanes under AddressSanitizer, UndefinedBehaviorSanitizer and valgrind
+	@NATIVE=1 ops/bootstrap
+	$(BIN)/python -m tests.native.check $(ARGS)
 
 test-compat: bootstrap ## arq's own test suite against our worker
 	$(BIN)/python -m tests.compat.run_arq_suite $(ARGS)
@@ -126,5 +130,5 @@ lock: ## rewrite requirements.lock from pyproject.toml
 	ops/lock $(ARGS)
 
 clean: ## remove what the targets made
-	rm -rf build dist .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis workers/hsm/native/*.so
 	find queueing workers bench tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,7 @@ messages           whole messages in, verified signatures out: for requests and 
 faults             meaning of each return value, and the action that follows
 pin_guard          no PIN is tried again after it was refused
 process_hardening  no core dumps, no tracing, no life after the worker, no hanging start
+native             the loop in C that signs a run without the GIL
 admin_process      child process that answers one request of ``workers.token_admin``
 
 Nothing is imported here: ``import workers.hsm`` loads no PKCS#11. Never imports ``workers.lanes`` or Redis.

@@ -87,6 +87,19 @@ def find_key(session: pkcs11.Session, public_key: PublicKey) -> SigningKey:
     return key
 
 
+def object_handle(key: SigningKey) -> int:
+    """CK_OBJECT_HANDLE of a key that ``find_key`` found."""
+    assert isinstance(key, pkcs11.PrivateKey)
+    assert key.handle is not None
+    return key.handle
+
+
+def session_handle(session: pkcs11.Session) -> int:
+    """CK_SESSION_HANDLE of a session."""
+    handle: int = session.handle  # type: ignore[attr-defined]  # python-pkcs11 has it and does not declare it
+    return handle
+
+
 def find_private_key(session: pkcs11.Session, public_key: PublicKey) -> pkcs11.PrivateKey:
     """The private key that belongs to ``public_key``; exactly one, with the required attributes.
 

@@ -53,7 +53,7 @@ _SlotArgument = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p
 
 
 class FunctionList(ctypes.Structure):
-    """Head of CK_FUNCTION_LIST, up to C_GetTokenInfo, the seventh function (PKCS#11 3.1, 3.8).
+    """Head of CK_FUNCTION_LIST, up to C_Sign, function 44 of 68 (PKCS#11 3.1, 3.8).
 
     Each function returns a CKR value. ctypes aligns the pointers behind CK_VERSION as the C compiler does.
     """
@@ -67,17 +67,24 @@ class FunctionList(ctypes.Structure):
         ("c_get_slot_list", ctypes.c_void_p),
         ("c_get_slot_info", ctypes.c_void_p),
         ("c_get_token_info", _SlotArgument),
+        ("c_get_mechanism_list_to_c_digest_final", ctypes.c_void_p * 35),
+        ("c_sign_init", ctypes.c_void_p),
+        ("c_sign", ctypes.c_void_p),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModule:
-    """PKCS#11 module of this process; ``threads_allowed`` is False where the module refused locking."""
+    """PKCS#11 module of this process; ``threads_allowed`` is False where the module refused locking.
+
+    ``functions``: CK_FUNCTION_LIST through which it was initialised; None where each call of C_GetFunctionList returns another.
+    """
 
     path: str
     lib: pkcs11._pkcs11.lib
     threads_allowed: bool
     description: str
+    functions: FunctionList | None = None
 
 
 class ModuleAlreadyLoaded(RuntimeError):
@@ -105,6 +112,7 @@ def load(path: str) -> LoadedModule:
         lib=lib,
         threads_allowed=lib.threads_allowed,
         description=f"{lib.manufacturer_id} {lib.library_description}".strip(),
+        functions=lib.functions,
     )
 
 
@@ -112,6 +120,7 @@ class _Library(_pkcs11.lib):
     """Module of python-pkcs11, initialised for threads where it lets us; its constructor calls ``initialize``."""
 
     threads_allowed = False
+    functions: FunctionList | None = None
 
     def initialize(self) -> None:
         """Initialise the module, once."""
@@ -121,7 +130,8 @@ class _Library(_pkcs11.lib):
             # without the flag no caller may rely on that.
             super().initialize()
             return
-        self.threads_allowed = initialize_for_threads(function_list(self.so))
+        self.functions = function_list(self.so)
+        self.threads_allowed = initialize_for_threads(self.functions)
 
 
 def initialize_for_threads(functions: Any) -> bool:

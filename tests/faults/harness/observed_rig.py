@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from tests.faults.harness.log_reader import LogReader
 from tests.faults.harness.redis_places import Deployment, RedisPlace
 from tests.faults.harness.tokens import TENANTS, CopiedTokens
@@ -15,6 +17,7 @@ from tests.support.rig.rig import Rig
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.rig.stepped_worker import lane_clock_environment
 from workers.config.settings import TokenSettings
+from workers.hsm.native.loop import VARIABLE
 
 ROOT = Path(__file__).parents[3]
 
@@ -50,7 +53,9 @@ def observed_rig(folder: Path, setup: Setup, place: RedisPlace) -> ObservedRig:
         tenants=TENANTS,
         token=one_lane,
         worker={"lease_s": setup.lease_s, "drain_s": 5.0, "result_retention_s": setup.retention_s},
-        wrap=_with_manners(setup.manners, behind_simhsm(folder / "rig", sign_us=setup.sign_us)),
+        wrap=_with_manners(
+            setup.manners, _with_both_loops(behind_simhsm(folder / "rig", sign_us=setup.sign_us))
+        ),
         service=LOG_JOBS + RECORD,
         broken=setup.broken,
         lane_clock=SteppedClock(folder / "lane-clock"),
@@ -67,6 +72,20 @@ def _with_manners(
     def both(settings: TokenSettings) -> TokenSettings:
         device = wrap(settings)
         return Manners(names=names, real_module=Path(device.module)).in_front_of(device)
+
+    return both
+
+
+def _with_both_loops(
+    wrap: Callable[[TokenSettings], TokenSettings],
+) -> Callable[[TokenSettings], TokenSettings]:
+    """A ``Rig.wrap`` after which the lanes of the first tenant sign by python-pkcs11, the others by the native loop."""
+
+    def both(settings: TokenSettings) -> TokenSettings:
+        device = wrap(settings)
+        if settings.select.label != min(TENANTS):
+            return device
+        return replace(device, environment={**device.environment, VARIABLE: "python"})
 
     return both
 

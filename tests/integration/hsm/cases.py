@@ -27,7 +27,8 @@ from workers.hsm import module
 from workers.hsm.encodings import CURVE_OF
 from workers.hsm.faults import HsmFailure
 from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
-from workers.hsm.keys import find_key
+from workers.hsm.keys import find_key, object_handle, session_handle
+from workers.hsm.native.loop import NativeLoop, load_native_loop
 from workers.hsm.objects import objects
 from workers.hsm.sessions import SessionPool, open_pool
 from workers.hsm.signing import Signer
@@ -43,17 +44,41 @@ def case(function: Callable[..., Result]) -> Callable[..., Result]:
     return function
 
 
+_loops: Final[list[NativeLoop | None]] = []
+"""The native loop of the module of this process."""
+
+
 def pool_for(
     path: str, label: str, pin: str, *, count: int = 1, rw: bool = False, threads: bool = True
 ) -> SessionPool:
     loaded = module.load(path)
     assert loaded.threads_allowed is threads
+    _loops[:] = [load_native_loop(loaded)]
     return open_pool(select_token(loaded, TokenSelect(label=label)), pin=Secret(pin), count=count, rw=rw)
 
 
 def signer_for(session: pkcs11.Session, spki: str) -> Signer:
+    """Signer that signs single digests by python-pkcs11, and runs by the native loop where the module lets it."""
     public_key = PublicKey.from_spki(bytes.fromhex(spki))
-    return Signer(find_key(session, public_key), public_key)
+    key = find_key(session, public_key)
+    native = None
+    if (loop := _loops[0]) is not None:
+        native = loop.for_thread().key(session_handle(session), object_handle(key))
+    return Signer(key, public_key, native=native)
+
+
+def sign_as_run(signer: Signer, algorithm: Algorithm, digest: bytes) -> bytes:
+    """Signature of a run of one digest."""
+    done: list[bytes | SigningError] = []
+    signer.sign_run(algorithm, [digest], done)
+    (signature,) = done
+    if isinstance(signature, SigningError):
+        raise signature
+    return signature
+
+
+SIGN_BY: Final = (Signer.sign, sign_as_run)
+"""By python-pkcs11, and by the native loop."""
 
 
 def outcome(call: Callable[[], object]) -> Result:
@@ -106,9 +131,9 @@ def sign_everything(path: str, token: str, pin: str, spkis: list[str]) -> Result
         signer = signer_for(pool.sessions[0], spki)
         for algorithm in sorted(signer.public_key.algorithms):
             for length in sorted(FACTS[algorithm].digest_lengths):
-                digest = os.urandom(length)
-                signature = signer.sign(algorithm, digest)
-                signatures.append([spki, algorithm, digest.hex(), signature.hex()])
+                for sign in SIGN_BY:
+                    digest = os.urandom(length)
+                    signatures.append([spki, algorithm, digest.hex(), sign(signer, algorithm, digest).hex()])
     pool.close()
     return {"signatures": signatures}
 
@@ -129,9 +154,9 @@ def contract(path: str, token: str, pin: str, spkis: dict[str, str], label: str,
 
             def sign(algorithm: Algorithm = algorithm, spki: str = spki) -> None:
                 signer, length = signer_for(session, spki), max(FACTS[algorithm].digest_lengths)
-                for _ in range(8):
+                for sign_one in SIGN_BY * 4:
                     digest = os.urandom(length)
-                    signer.public_key.verify(algorithm, digest, signer.sign(algorithm, digest))
+                    signer.public_key.verify(algorithm, digest, sign_one(signer, algorithm, digest))
 
             result["signed"][f"{name} {algorithm}"] = outcome(sign)
     result["created"] = outcome(lambda: create_key(session, KeyKind.P256, label))
@@ -142,8 +167,11 @@ def contract(path: str, token: str, pin: str, spkis: dict[str, str], label: str,
 
 
 @case
-def two_threads(path: str, token: str, pin: str, spki: str, seconds: float) -> Result:
+def two_threads(path: str, token: str, pin: str, spki: str, seconds: float, native: bool) -> Result:
     pool = pool_for(path, token, pin, count=2)
+    if not native:
+        _loops[:] = [None]
+    assert (_loops[0] is not None) is native
     signers = [signer_for(session, spki) for session in pool.sessions]
     stop_at = time.monotonic() + seconds
     counts, errors = [0, 0], []
@@ -181,6 +209,9 @@ def wrong_lengths(path: str, token: str, pin: str, spkis: list[str], lengths: li
                     reached.append([algorithm, length])
                 except DigestLength:
                     refused += 1
+                done: list[bytes | SigningError] = []
+                signer.sign_run(algorithm, [bytes(length)], done)
+                assert [type(outcome) for outcome in done] == [DigestLength]
             signer.sign(algorithm, bytes(max(FACTS[algorithm].digest_lengths)))
     pool.close()
     return {"refused": refused, "reached": reached}

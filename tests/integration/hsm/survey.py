@@ -20,8 +20,9 @@ from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.hsm import module
 from workers.hsm.faults import HsmFailure
 from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
-from workers.hsm.keys import find_key
+from workers.hsm.keys import find_key, object_handle, session_handle
 from workers.hsm.mechanisms import unable_to_sign
+from workers.hsm.native.loop import NativeLoop, load_native_loop
 from workers.hsm.sessions import SessionPool, open_pool
 from workers.hsm.signing import Signer
 from workers.hsm.tokens import TokenSelect, select_token
@@ -70,6 +71,7 @@ def survey(asked: Survey) -> Surveyed:
         threads=loaded.threads_allowed, unlisted=list(unable_to_sign(token.slot, list(Algorithm)))
     )
     pool = open_pool(token, pin=Secret(asked.pin), count=SESSIONS, rw=True)
+    loop = load_native_loop(loaded)
     records: dict[str, KeyRecord] = {}
     for kind in asked.create:
         found.created[kind] = _said(lambda kind=kind: create_key(pool.sessions[0], kind, kind))
@@ -82,20 +84,31 @@ def survey(asked: Survey) -> Surveyed:
         found.adopted[label] = _said(adopt)
     for label, record in records.items():
         for algorithm in sorted(record.public_key.algorithms):
-            found.signed[f"{label} {algorithm}"] = _said(lambda r=record, a=algorithm: _sign(pool, r, a))
+            found.signed[f"{label} {algorithm}"] = _said(
+                lambda r=record, a=algorithm: _sign(pool, r, a, loop)
+            )
     found.listed = [record.label for record in list_keys(pool.sessions[0])]
     pool.close()
     _examine(asked, records, found)
     return found
 
 
-def _sign(pool: SessionPool, record: KeyRecord, algorithm: Algorithm) -> None:
+def _sign(pool: SessionPool, record: KeyRecord, algorithm: Algorithm, loop: NativeLoop | None) -> None:
+    """Single digests by python-pkcs11, and a run, by the native loop where the module lets it."""
     length = max(FACTS[algorithm].digest_lengths)
     for session in pool.sessions:
-        signer = Signer(find_key(session, record.public_key), record.public_key)
+        key = find_key(session, record.public_key)
+        native = loop.for_thread().key(session_handle(session), object_handle(key)) if loop else None
+        signer = Signer(key, record.public_key, native=native)
         for _ in range(SIGNATURES):
             digest = os.urandom(length)
             record.public_key.verify(algorithm, digest, signer.sign(algorithm, digest))
+        digests, done = [os.urandom(length) for _ in range(SIGNATURES)], list[bytes | SigningError]()
+        signer.sign_run(algorithm, digests, done)
+        for digest, signature in zip(digests, done, strict=True):
+            if isinstance(signature, SigningError):
+                raise signature
+            record.public_key.verify(algorithm, digest, signature)
 
 
 def _examine(asked: Survey, records: dict[str, KeyRecord], found: Surveyed) -> None:

@@ -85,9 +85,10 @@ def test_what_the_module_signed_verifies_with_openssl_and_a_changed_digest_does_
 
 
 @pytest.mark.timeout(60)
-def test_two_threads_on_two_sessions_sign_for_ten_seconds(keys: Keys) -> None:
+@pytest.mark.parametrize("native", [False, True], ids=["python", "native"])
+def test_two_threads_on_two_sessions_sign_for_seconds(keys: Keys, native: bool) -> None:
     """Fact 1: with python-pkcs11's own initialisation this ends in a crash within seconds."""
-    result = keys.run("two_threads", spki=keys.spki("P256"), seconds=10.0)
+    result = keys.run("two_threads", spki=keys.spki("P256"), seconds=5.0, native=native)
     assert result["errors"] == []
     assert min(result["counts"]) > 100
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from bench.hsm.simhsm import read_log, write_rules
 from queueing.protocol.jobs import WireError
@@ -15,11 +16,18 @@ from tests.support.farm.forging import Forger
 from tests.support.rig.lane_handle import LaneHandle, spec_for
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.rig.shared_rig import behind_simhsm
+from workers.config.settings import TokenSettings
 from workers.hsm.faults import FAULTS, NO_CODE, VENDOR_DEFINED, Action, failure_for_code
+from workers.hsm.native.loop import VARIABLE
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.protocol import EnvelopeSlice, LaneFailure, SliceOutcome
 
-CALLS = ("C_SignInit", "C_SignLength", "C_Sign")
+CALLS = (
+    ("native", "C_SignInit"), ("native", "C_Sign"),
+    ("python", "C_SignInit"), ("python", "C_SignLength"), ("python", "C_Sign"),
+)  # fmt: skip
+"""Loops of a lane, and what each calls; the native one asks for no length."""
+
 DIGESTS, BROKEN = 12, 5
 UNNAMED = (0x3FF, VENDOR_DEFINED, VENDOR_DEFINED + 0x123, 0xFFFFFFFF)
 
@@ -92,11 +100,23 @@ async def disobeyed(rig: Rig, call: str, codes: Sequence[int]) -> list[tuple[str
     return wrong
 
 
-@pytest.mark.parametrize("call", CALLS)
-async def test_a_lane_does_what_the_table_says(make_rig: MakeRig, call: str) -> None:
+def with_loop(
+    wrap: Callable[[TokenSettings], TokenSettings], loop: str
+) -> Callable[[TokenSettings], TokenSettings]:
+    """A ``Rig.wrap`` after which the lane signs by this loop."""
+
+    def both(settings: TokenSettings) -> TokenSettings:
+        wrapped = wrap(settings)
+        return replace(wrapped, environment={**wrapped.environment, VARIABLE: loop})
+
+    return both
+
+
+@pytest.mark.parametrize("loop, call", CALLS)
+async def test_a_lane_does_what_the_table_says(make_rig: MakeRig, loop: str, call: str) -> None:
     """Signs all the same, refuses one digest, ends for a new lane, or leaves the token alone; one value of each kind."""
     rig = make_rig(redis=False)
-    rig.wrap = behind_simhsm(rig.directory)
+    rig.wrap = with_loop(behind_simhsm(rig.directory), loop)
     assert await disobeyed(rig, call, ONE_OF_EACH) == []
     failed = [record for record in read_log(rig.directory / "acme.simhsm.log") if record.rv]
     assert len(failed) == (len(ONE_OF_EACH) if call == "C_Sign" else 0), "one failure each, at that call"
@@ -104,9 +124,11 @@ async def test_a_lane_does_what_the_table_says(make_rig: MakeRig, call: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("call", CALLS)
-async def test_every_value_is_followed_by_the_action_of_the_table(make_rig: MakeRig, call: str) -> None:
+@pytest.mark.parametrize("loop, call", CALLS)
+async def test_every_value_is_followed_by_the_action_of_the_table(
+    make_rig: MakeRig, loop: str, call: str
+) -> None:
     """All values of the standard, and vendor-defined ones."""
     rig = make_rig(redis=False)
-    rig.wrap = behind_simhsm(rig.directory)
+    rig.wrap = with_loop(behind_simhsm(rig.directory), loop)
     assert await disobeyed(rig, call, CODES) == []

@@ -89,6 +89,7 @@ class Lane:
             run_length=self._run_length,
             verify=self._token.verify_after_sign,
             lane=self,
+            native=logged_in.native,
         )
         Watchdog(self._threads, call_timeout_s=self._token.call_timeout_s).start()
         self.send(
@@ -129,6 +130,7 @@ class Lane:
         if isinstance(message, Reload):
             self._policy.apply_orders(message.orders)
             problem = self.reload() if message.files else ""
+            self._threads.stop_runs()
             self.send(Reloaded(message.id, *self._policy.epochs, problem))
             return
         chunk = ChunkExecution(message.id, self, policy_version=self.policy_version)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.errors import SigningError, TokenUnavailable
 from workers.hsm.faults import Action, HsmFailure, to_signing_error
-from workers.hsm.keys import KeyMissing, find_key
+from workers.hsm.keys import KeyMissing, find_key, object_handle, session_handle
 from workers.hsm.signing import Signer, Timing
 
 if TYPE_CHECKING:
     from workers.config.tenants import KeyVersion
+    from workers.hsm.native.loop import NativeLoop
     from workers.hsm.sessions import SessionPool
     from workers.lanes.process.chunk_execution import Run, RunLength
 
@@ -56,6 +57,7 @@ class SessionThread(threading.Thread):
         self._threads = threads
         self._signers: dict[bytes, Signer] = {}
         self.spent = Timing()
+        self.native = None if threads.native is None else threads.native.for_thread()
         self.current: Run | None = None
 
     def run(self) -> None:
@@ -83,7 +85,10 @@ class SessionThread(threading.Thread):
                     # It was there: the login is gone, or the token. A new process finds out.
                     raise HsmFailure("KEY_WENT_AWAY", -1, Action.REPLACE_LANE) from None
                 raise
-            signer = Signer(key, public_key, verify=self._threads.verify, spent=self.spent)
+            native = (
+                None if self.native is None else self.native.key(session_handle(session), object_handle(key))
+            )
+            signer = Signer(key, public_key, verify=self._threads.verify, spent=self.spent, native=native)
             self._threads.keys_seen.add(public_key.sha256)
             self._signers[public_key.sha256] = signer
         return signer
@@ -93,6 +98,12 @@ class SessionThread(threading.Thread):
         self._threads.record_drop()
         self._signers.clear()
         self._threads.pool.replace(self._index)
+
+    def progress(self) -> tuple[Run, int] | None:
+        """Run of this thread, and the number of its signatures and errors so far; None while it is idle."""
+        if (run := self.current) is None:
+            return None
+        return run, len(run.done) + (0 if self.native is None else self.native.signed)
 
 
 class SessionThreads:
@@ -105,8 +116,10 @@ class SessionThreads:
         run_length: RunLength,
         verify: bool,
         lane: LaneControl,
+        native: NativeLoop | None = None,
     ) -> None:
         self.pool = pool
+        self.native = native
         self.lane = lane
         self.queue: SimpleQueue[Work | None] = SimpleQueue()
         self.run_length = run_length
@@ -133,7 +146,13 @@ class SessionThreads:
 
     def progress(self) -> list[tuple[Run, int] | None]:
         """Run of each thread and the number of its outcomes, for the watchdog; None where it is idle."""
-        return [None if (run := t.current) is None else (run, len(run.done)) for t in self._threads]
+        return [thread.progress() for thread in self._threads]
+
+    def stop_runs(self) -> None:
+        """Stop the runs under way after the call of the module that each is in: the policy has changed."""
+        for thread in self._threads:
+            if thread.native is not None:
+                thread.native.stop()
 
 
 class RunWork:
@@ -152,6 +171,8 @@ class RunWork:
         calls, sign_s, verify_s = spent.calls, spent.sign_s, spent.verify_s
         try:
             while run.left:
+                if thread.native is not None:
+                    thread.native.go_on()  # before the policy is looked at: a stop after that counts
                 if run.policy_version == self._threads.lane.policy_version:
                     self._attempt(thread, run)
                 else:
@@ -173,8 +194,8 @@ class RunWork:
         except HsmFailure as failure:
             self._recover(thread, run, failure)
         else:
-            signed = len(run.done) - before
-            self._threads.run_length.measured(run.algorithm, signed, time.monotonic() - started)
+            if signed := len(run.done) - before:
+                self._threads.run_length.measured(run.algorithm, signed, time.monotonic() - started)
 
     def _recover(self, thread: SessionThread, run: Run, failure: HsmFailure) -> None:
         run.tries += 1

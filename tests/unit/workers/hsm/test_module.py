@@ -42,6 +42,8 @@ def test_the_function_list_is_aligned_behind_the_version() -> None:
     assert module.FunctionList.c_initialize.offset == WORD
     assert module.FunctionList.c_finalize.offset == 2 * WORD
     assert module.FunctionList.c_get_token_info.offset == 7 * WORD
+    assert module.FunctionList.c_sign_init.offset == 43 * WORD
+    assert module.FunctionList.c_sign.offset == 44 * WORD
 
 
 def test_the_module_is_initialised_once_with_os_locking() -> None:
@@ -83,7 +85,9 @@ def test_a_module_that_fails_to_initialise_is_not_used(functions: FakeFunctions,
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has loaded nothing: with a lock of the test's own, and no real module."""
     monkeypatch.setattr(module, "_once", threading.Lock())
-    lib = SimpleNamespace(manufacturer_id="Maker", library_description="Thing", threads_allowed=True)
+    lib = SimpleNamespace(
+        manufacturer_id="Maker", library_description="Thing", threads_allowed=True, functions=None
+    )
     monkeypatch.setattr(module, "_Library", lambda path: lib)
 
 

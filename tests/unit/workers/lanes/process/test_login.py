@@ -50,7 +50,7 @@ def lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lane]:
     Timer.started = []
     monkeypatch.setattr(threading, "Timer", Timer)
     monkeypatch.setattr(module, "each_call_within", lambda _: contextlib.nullcontext(lambda _timeout_s: None))
-    loaded = SimpleNamespace(threads_allowed=True, description="module")
+    loaded = SimpleNamespace(threads_allowed=True, description="module", functions=None)
     monkeypatch.setattr("workers.hsm.module.load", lambda _: loaded)
     monkeypatch.setattr(module, "select_token", lambda *_: object())
     found = TokenProperties("maker", "model", "1234", "acme", 1)

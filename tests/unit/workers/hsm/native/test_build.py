@@ -1,0 +1,53 @@
+"""Compilation of the native loop."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from workers.hsm.native import build
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder with the source alone."""
+    shutil.copy(build.SOURCE, tmp_path / "sign_run.c")
+    monkeypatch.setattr(build, "FOLDER", tmp_path)
+    monkeypatch.setattr(build, "SOURCE", tmp_path / "sign_run.c")
+    return tmp_path
+
+
+def test_a_changed_source_has_a_library_of_another_name(folder: Path) -> None:
+    """The one of the source before is removed, and none is compiled twice."""
+    first = build.compile_library()
+    made_ns = first.stat().st_mtime_ns
+    assert build.compile_library().stat().st_mtime_ns == made_ns
+    with (folder / "sign_run.c").open("a") as source:
+        source.write("/* changed */\n")
+    second = build.compile_library()
+    assert second != first
+    assert sorted(folder.glob("*.so")) == [second]
+
+
+def test_a_source_that_does_not_compile_leaves_nothing(folder: Path) -> None:
+    (folder / "sign_run.c").write_text("int broken(\n")
+    with pytest.raises(build.CompileFailed, match="error:"):
+        build.compile_library()
+    assert list(folder.iterdir()) == [folder / "sign_run.c"]
+
+
+@pytest.mark.parametrize("compiler", ["", "no-compiler-of-this-name"])
+def test_without_a_compiler_it_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
+    monkeypatch.setenv("CC", compiler)
+    with pytest.raises(build.CompilerMissing, match="is not on PATH"):
+        build.compile_library()
+    assert list(folder.iterdir()) == [folder / "sign_run.c"]
+
+
+def test_the_library_asks_for_no_other(folder: Path) -> None:
+    """So it is loaded on any Linux of its processor, whatever its C library."""
+    library = build.compile_library().read_bytes()
+    assert b"GLIBC" not in library
+    assert b"libc.so" not in library
