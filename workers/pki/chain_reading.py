@@ -26,11 +26,12 @@ def read_chain(raw: bytes) -> Chain:
     """
     if len(raw) > LARGEST_BYTES:
         raise ChainInvalid(f"the file has more than {LARGEST_BYTES // 1024} kB, no chain does", LEAF_FIRST)
-    raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ChainInvalid("the file is UTF-16", "Save it as plain text (ASCII or UTF-8).")
     if _BEGIN not in raw:
         return _read_der(raw)
+    raw = raw.replace(b"\r\n", b"\n")  # of text alone: in DER these two bytes are part of a number
     if b"PRIVATE KEY-----" in raw:
         raise ChainInvalid(
             "the file has a private key in it",

@@ -36,6 +36,7 @@ class Kind:
     usages: tuple[x509.ObjectIdentifier, ...] = (ExtendedKeyUsageOID.CODE_SIGNING,)
     digital_signature: bool = True
     issuer_address: str | None = None
+    serial: int | None = None
 
 
 def issue(kind: Kind, *, by: Kind) -> x509.Certificate:
@@ -45,7 +46,7 @@ def issue(kind: Kind, *, by: Kind) -> x509.Certificate:
         .subject_name(_name(kind))
         .issuer_name(_name(by))
         .public_key(kind.key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(kind.serial or x509.random_serial_number())
         .not_valid_before(kind.starts)
         .not_valid_after(kind.ends)
         .add_extension(x509.BasicConstraints(ca=kind.authority, path_length=None), critical=True)

@@ -39,6 +39,12 @@ def test_a_chain_is_read_as_editors_and_authorities_write_it(change: str) -> Non
     assert read_chain(raw).leaf in {leaf, root}
 
 
+def test_a_der_certificate_with_the_bytes_of_a_line_end_in_it_is_read() -> None:
+    """CR and LF are bytes like others in a serial number, a key or a signature."""
+    numbered = issue(Kind(key=private_key(3), serial=0x0D0A_0D0A_0D0A), by=MIDDLE)
+    assert read_chain(numbered.public_bytes(Encoding.DER)).leaf == numbered
+
+
 @pytest.mark.parametrize(
     "raw, problem",
     [
