@@ -124,7 +124,7 @@ generate: bootstrap ## rewrite what is made from code: metrics page, rules, dash
 	$(BIN)/python -m ops.generate
 
 dist: bootstrap ## the wheel and the source distribution, in dist/
-	$(BIN)/python -m hatchling build -d dist
+	SIGMILL_NATIVE_LOOP=required $(BIN)/python -m hatchling build -d dist
 
 lock: ## rewrite requirements.lock from pyproject.toml
 	ops/lock $(ARGS)

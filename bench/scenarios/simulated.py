@@ -25,7 +25,7 @@ MOST_CPU_US: Final = 110.0
 
 
 def simulated(session: Session) -> None:
-    """1 ms in C_Sign alone with 64 sessions, and 1 ms in each of the three calls of a signature."""
+    """1 ms in C_Sign alone with 64 sessions, and 1 ms in each call of a signature, which are two."""
     sign_only = _tenant(SimTimes(sign_us=1000), BOUND_SESSIONS)
     all_three = _tenant(SimTimes(sign_us=1000, signinit_us=1000, length_us=1000), BOUND_SESSIONS)
     courses = _measure(session, [sign_only, all_three])
@@ -81,7 +81,7 @@ def _tenant(times: SimTimes, sessions: int) -> BenchTenant:
 def _times(tenant: BenchTenant) -> str:
     times = tenant.simulated
     assert times is not None
-    calls = "each of three calls" if times.signinit_us else "C_Sign"
+    calls = "each call" if times.signinit_us else "C_Sign"
     return f"{times.sign_us / 1000:g} ms in {calls}"
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from workers.config.settings import SelectSettings
 
+LOOP_VARIABLE: Final = "SIGMILL_SIGNING_LOOP"
+"""In a token's ``environment``: ``native`` or ``python``, the loop by which its lanes sign (docs/adr/0055)."""
+
 _LOGINS_BY_NAME: Final = ("none", "protected-path")
 _REFUSED_ENVIRONMENT: Final = ("LD_PRELOAD", "LD_AUDIT", "PYTHON")
 """Prefixes of variables that would change the lane's interpreter rather than its module."""
@@ -94,7 +97,8 @@ class _SelectedTokens:
 
     def add(self, name: str, token: TokenSettings) -> str:
         """Name of the table that selects the same token; empty where none does, and then this one is added."""
-        place = self._real_path(token.module), tuple(sorted(token.environment.items()))
+        told = {name: value for name, value in token.environment.items() if name != LOOP_VARIABLE}
+        place = self._real_path(token.module), tuple(sorted(told.items()))
         given = _properties(token.select)
         other = self._parts.get((place, given), "")
         for part in _parts(given):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
+from workers.hsm.native.loop import NativeLoopMissing, load_function
 from workers.state.running_workers import running_workers
 
 if TYPE_CHECKING:
@@ -34,7 +35,18 @@ def check_host(service: ServiceConfiguration) -> list[Finding]:
         *_limits(service, workers),
         check_state_dir(service.state_dir),
         check_port(service.metrics),
+        check_native_loop(),
     ]
+
+
+def check_native_loop() -> Finding:
+    """Check that lanes of this host can sign by the native loop; `lane.ready` in the log says which loop each has."""
+    try:
+        load_function()
+    except NativeLoopMissing as error:
+        text = f"lanes sign by python-pkcs11, with more CPU and fewer signatures at many sessions: {error}"
+        return warning("lanes.loop", "lanes of this host", text)
+    return ok("lanes.loop", "lanes of this host", "sign by the native loop")
 
 
 def _running(state_dir: Path) -> list[int]:

@@ -74,7 +74,7 @@ class Signer:
             finish = _finisher(public_key, algorithm, verify=verify, spent=spent)
             self._by_algorithm[algorithm] = _sign_one(key, algorithm, finish, spent)
             if native is not None:
-                self._native[algorithm] = _NativeRun(native, algorithm, finish, spent)
+                self._native[algorithm] = _NativeRun(native, algorithm, finish, spent, proven=not verify)
 
     def sign(self, algorithm: Algorithm, digest: bytes) -> bytes:
         """Signature over ``digest`` in its final encoding: DER for ECDSA, else raw.
@@ -118,11 +118,17 @@ class Signer:
 
 
 class _NativeRun:
-    """Signer of runs of one algorithm through the native loop; it adds to the same times, and its outcomes are finished alike."""
+    """Signer of runs of one algorithm through the native loop; it adds to the same times, and its outcomes are finished alike.
 
-    __slots__ = ("_finish", "_key", "_lengths", "_mechanism", "_prefix", "_spent")
+    ``proven``: whether signatures need not be verified, or one was. Before that a digest is signed alone: a handle that is another
+    key's signs one digest, not a run of them.
+    """
 
-    def __init__(self, key: NativeKey, algorithm: Algorithm, finish: _Finish, spent: Timing) -> None:
+    __slots__ = ("_finish", "_key", "_lengths", "_mechanism", "_prefix", "_proven", "_spent")
+
+    def __init__(
+        self, key: NativeKey, algorithm: Algorithm, finish: _Finish, spent: Timing, *, proven: bool
+    ) -> None:
         row = MECHANISMS[algorithm]
         self._key = key
         self._mechanism = NativeMechanism(row)
@@ -130,6 +136,7 @@ class _NativeRun:
         self._lengths = FACTS[algorithm].digest_lengths
         self._finish = finish
         self._spent = spent
+        self._proven = proven
 
     def fits(self, digests: Sequence[bytes]) -> bool:
         """Whether all are digests of one length that the algorithm signs; otherwise each gets its own answer, one by one."""
@@ -141,13 +148,14 @@ class _NativeRun:
         key, finish, spent, prefix = self._key, self._finish, self._spent, self._prefix
         first = 0
         while first < len(digests):
-            part = digests[first : first + MOST_PER_CALL]
+            part = digests[first : first + (MOST_PER_CALL if self._proven else 1)]
             began = perf_counter()
             result = key.sign(self._mechanism, [prefix + digest for digest in part] if prefix else part)
             spent.sign_s += perf_counter() - began
             spent.calls += result.calls
             for raw, digest in zip(result.raws, part, strict=False):
                 done.append(finish(raw, digest))
+                self._proven = True
             first += len(result.raws)
             if result.code != CKR_OK:
                 failure = failure_for_code(result.code)

@@ -136,7 +136,8 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Report of a login: number of sessions, and of those wanted; whether the lane knows ``SignCanary`` and
     ``SignStatement``.
 
-    ``token``: the one that it logged in to; None from an older lane.
+    ``token``: the one that it logged in to; None from an older lane. ``loop``: ``native``, or ``python:`` and the reason; empty from an
+    older lane.
     """
 
     pid: _Number
@@ -146,6 +147,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     canaries: bool = False
     token: TokenProperties | None = None
     statements: bool = False
+    loop: _Text = ""
 
 
 class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):

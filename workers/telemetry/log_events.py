@@ -285,7 +285,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "recovery.published": LogEvent("info", "Outcomes of the previous process were published.", ("jobs",)),
     # Lanes and tokens
-    "lane.ready": LogEvent("info", "A lane has logged in to its token.", ("token", "sessions")),
+    "lane.ready": LogEvent("info", "A lane has logged in to its token.", ("token", "sessions", "loop")),
     "lane.ended": LogEvent(
         "warning",
         "A lane process exited unexpectedly and is restarted; `cause` says why, and what is to blame.",

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from tests.faults.harness.log_reader import LogReader
 from tests.faults.harness.redis_places import Deployment, RedisPlace
-from tests.faults.harness.tokens import TENANTS, CopiedTokens
+from tests.faults.harness.tokens import BY_PYTHON, TENANTS, CopiedTokens
 from tests.support.clocks.stepped_clock import SteppedClock
 from tests.support.hsm.manners import Manners
 from tests.support.rig.rig import Rig
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.rig.stepped_worker import lane_clock_environment
 from workers.config.settings import TokenSettings
-from workers.hsm.native.loop import VARIABLE
+from workers.config.token_tables import LOOP_VARIABLE
 
 ROOT = Path(__file__).parents[3]
 
@@ -79,13 +79,13 @@ def _with_manners(
 def _with_both_loops(
     wrap: Callable[[TokenSettings], TokenSettings],
 ) -> Callable[[TokenSettings], TokenSettings]:
-    """A ``Rig.wrap`` after which the lanes of the first tenant sign by python-pkcs11, the others by the native loop."""
+    """A ``Rig.wrap`` after which the lanes of that tenant sign by python-pkcs11, the others by the native loop."""
 
     def both(settings: TokenSettings) -> TokenSettings:
         device = wrap(settings)
-        if settings.select.label != min(TENANTS):
+        if settings.select.label != BY_PYTHON:
             return device
-        return replace(device, environment={**device.environment, VARIABLE: "python"})
+        return replace(device, environment={**device.environment, LOOP_VARIABLE: "python"})
 
     return both
 

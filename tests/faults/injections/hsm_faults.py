@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+from tests.faults.harness.tokens import BY_PYTHON
 from tests.faults.injections.scene import Scene
 from tests.faults.injections.schedule import Draw
 from tests.faults.injections.worker_faults import lane_kill
@@ -27,6 +29,7 @@ async def sign_init_error(scene: Scene, draw: Draw) -> None:
 
 
 async def length_query_error(scene: Scene, draw: Draw) -> None:
+    draw = replace(draw, tenant=BY_PYTHON)  # the other tenants' lanes ask for no length
     await _rules(scene, draw, f"C_SignLength rv={draw.retryable:#x} every={draw.nth}")
 
 

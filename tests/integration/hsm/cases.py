@@ -28,7 +28,7 @@ from workers.hsm.encodings import CURVE_OF
 from workers.hsm.faults import HsmFailure
 from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
 from workers.hsm.keys import find_key, object_handle, session_handle
-from workers.hsm.native.loop import NativeLoop, load_native_loop
+from workers.hsm.native.loop import NativeLoop, choose_loop
 from workers.hsm.objects import objects
 from workers.hsm.sessions import SessionPool, open_pool
 from workers.hsm.signing import Signer
@@ -53,7 +53,8 @@ def pool_for(
 ) -> SessionPool:
     loaded = module.load(path)
     assert loaded.threads_allowed is threads
-    _loops[:] = [load_native_loop(loaded)]
+    _loops[:] = [choose_loop(loaded).native]
+    assert (_loops[0] is None) is (loaded.functions is None)
     return open_pool(select_token(loaded, TokenSelect(label=label)), pin=Secret(pin), count=count, rw=rw)
 
 

@@ -20,7 +20,7 @@ from queueing.protocol.public_keys import PublicKey
 from workers.hsm import module
 from workers.hsm.faults import Action, HsmFailure, failure_for_code, to_signing_error
 from workers.hsm.keys import find_key, object_handle, session_handle
-from workers.hsm.native.loop import NativeLoop, load_native_loop
+from workers.hsm.native.loop import NativeLoop, choose_loop
 from workers.hsm.sessions import SessionPool, open_pool
 from workers.hsm.signing import Signer
 from workers.hsm.tokens import TokenSelect, select_token
@@ -45,7 +45,8 @@ def run(asked: FaultRun) -> list[str]:
     """Values that were not reported as the table says, and signatures that failed after them."""
     loaded = module.load(asked.module)
     pool = open_pool(select_token(loaded, TokenSelect(label=asked.token)), pin=Secret(asked.pin), count=1)
-    by_native = load_native_loop(loaded)
+    by_native = choose_loop(loaded).native
+    assert (by_native is None) is (loaded.functions is None)
     wrong = _wrong(asked, pool, None, asked.calls)
     if by_native is not None:  # it asks for no length
         wrong += _wrong(asked, pool, by_native, [call for call in asked.calls if call != "C_SignLength"])

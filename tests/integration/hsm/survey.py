@@ -22,7 +22,7 @@ from workers.hsm.faults import HsmFailure
 from workers.hsm.key_creation import KeyRecord, adopt_key, create_key, list_keys
 from workers.hsm.keys import find_key, object_handle, session_handle
 from workers.hsm.mechanisms import unable_to_sign
-from workers.hsm.native.loop import NativeLoop, load_native_loop
+from workers.hsm.native.loop import NativeLoop, choose_loop
 from workers.hsm.sessions import SessionPool, open_pool
 from workers.hsm.signing import Signer
 from workers.hsm.tokens import TokenSelect, select_token
@@ -71,7 +71,10 @@ def survey(asked: Survey) -> Surveyed:
         threads=loaded.threads_allowed, unlisted=list(unable_to_sign(token.slot, list(Algorithm)))
     )
     pool = open_pool(token, pin=Secret(asked.pin), count=SESSIONS, rw=True)
-    loop = load_native_loop(loaded)
+    loop = choose_loop(loaded).native
+    assert (loop is None) is (loaded.functions is None), (
+        "only a module with several lists signs by python-pkcs11 alone"
+    )
     records: dict[str, KeyRecord] = {}
     for kind in asked.create:
         found.created[kind] = _said(lambda kind=kind: create_key(pool.sessions[0], kind, kind))

@@ -17,8 +17,8 @@ from tests.support.rig.lane_handle import LaneHandle, spec_for
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.rig.shared_rig import behind_simhsm
 from workers.config.settings import TokenSettings
+from workers.config.token_tables import LOOP_VARIABLE
 from workers.hsm.faults import FAULTS, NO_CODE, VENDOR_DEFINED, Action, failure_for_code
-from workers.hsm.native.loop import VARIABLE
 from workers.lanes.exit_codes import LaneExit
 from workers.lanes.protocol import EnvelopeSlice, LaneFailure, SliceOutcome
 
@@ -47,13 +47,14 @@ class Answer:
     exit_code: int | None = None
 
 
-async def sign_with_fault(rig: Rig, call: str, code: int) -> Answer:
+async def sign_with_fault(rig: Rig, loop: str, call: str, code: int) -> Answer:
     """A chunk in whose middle the module returns this value once."""
     write_rules(rig.directory / "acme.faults", [])
     item = EnvelopeSlice(
         Forger(key=rig.keys["acme"]).seal(digests=tuple(os.urandom(32) for _ in range(DIGESTS))), 0, DIGESTS
     )
     async with LaneHandle(spec_for(rig, "acme", sessions=1)) as lane:
+        assert lane.ready.loop.partition(":")[0] == loop
         write_rules(rig.directory / "acme.faults", [f"{call} rv=0x{code:x} nth={BROKEN}"])
         await asyncio.sleep(0.02)  # rules count within 10 ms (bench.hsm.simhsm.write_rules)
         try:
@@ -90,11 +91,11 @@ def obeyed(answer: Answer, code: int) -> bool:
     )
 
 
-async def disobeyed(rig: Rig, call: str, codes: Sequence[int]) -> list[tuple[str, Answer]]:
+async def disobeyed(rig: Rig, loop: str, call: str, codes: Sequence[int]) -> list[tuple[str, Answer]]:
     """The return values of this call after which the lane did something else."""
     wrong = []
     for code in codes:
-        answer = await sign_with_fault(rig, call, code)
+        answer = await sign_with_fault(rig, loop, call, code)
         if not obeyed(answer, code):
             wrong.append((f"0x{code:x} {failure_for_code(code).action}", answer))
     return wrong
@@ -107,7 +108,7 @@ def with_loop(
 
     def both(settings: TokenSettings) -> TokenSettings:
         wrapped = wrap(settings)
-        return replace(wrapped, environment={**wrapped.environment, VARIABLE: loop})
+        return replace(wrapped, environment={**wrapped.environment, LOOP_VARIABLE: loop})
 
     return both
 
@@ -117,7 +118,7 @@ async def test_a_lane_does_what_the_table_says(make_rig: MakeRig, loop: str, cal
     """Signs all the same, refuses one digest, ends for a new lane, or leaves the token alone; one value of each kind."""
     rig = make_rig(redis=False)
     rig.wrap = with_loop(behind_simhsm(rig.directory), loop)
-    assert await disobeyed(rig, call, ONE_OF_EACH) == []
+    assert await disobeyed(rig, loop, call, ONE_OF_EACH) == []
     failed = [record for record in read_log(rig.directory / "acme.simhsm.log") if record.rv]
     assert len(failed) == (len(ONE_OF_EACH) if call == "C_Sign" else 0), "one failure each, at that call"
 
@@ -131,4 +132,4 @@ async def test_every_value_is_followed_by_the_action_of_the_table(
     """All values of the standard, and vendor-defined ones."""
     rig = make_rig(redis=False)
     rig.wrap = with_loop(behind_simhsm(rig.directory), loop)
-    assert await disobeyed(rig, call, CODES) == []
+    assert await disobeyed(rig, loop, call, CODES) == []

@@ -6,5 +6,5 @@ hatch_build  hook of the build of wheel and checkout (hatchling)
 loop        load it; the run of one session thread
 
 Nothing is imported here. Where no compiler was at hand, or the processor is another one, lanes sign by python-pkcs11's calls
-(docs/adr/0055). Never imports anything of this repository but ``workers.hsm``.
+(docs/adr/0055). Never imports ``workers.lanes``.
 """

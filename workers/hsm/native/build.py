@@ -28,30 +28,33 @@ FLAGS: Final = (
 COMPILE_TIMEOUT_S: Final = 60.0
 
 
-class CompilerMissing(RuntimeError):
+class CompilerMissing(Exception):
     """No C compiler on PATH, and CC names none."""
 
 
-class CompileFailed(RuntimeError):
+class CompileFailed(Exception):
     """The compiler refused; the message is its own."""
 
 
 def library_file() -> Path:
-    """Path of the library of this source for this processor, whether it is there or not.
+    """Path of the library of this source, by these flags, for this processor, whether it is there or not.
 
     A changed source has another name, so that an old library is never loaded by mistake.
     """
-    source = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
-    return FOLDER / f"sign_run-{source}-{platform.machine()}.so"
+    made_of = SOURCE.read_bytes() + "\0".join(FLAGS).encode()
+    return FOLDER / f"sign_run-{hashlib.sha256(made_of).hexdigest()[:12]}-{platform.machine()}.so"
 
 
 def compile_library() -> Path:
     """Path of the library, compiled if it is not there; libraries of other sources are removed.
 
-    Processes may compile at the same time: the last rename wins, and all are equal. Raises ``CompilerMissing`` or
-    ``CompileFailed``.
+    Processes may compile at the same time: the last rename wins, and all are equal. Raises ``CompilerMissing``,
+    ``CompileFailed``, or ``OSError`` where the folder cannot be written.
     """
     target = library_file()
+    for other in FOLDER.glob(f"sign_run-*-{platform.machine()}.so"):
+        if other != target:
+            other.unlink(missing_ok=True)
     if target.exists():
         return target
     compiler = shlex.split(os.environ.get("CC", "cc"))
@@ -60,18 +63,21 @@ def compile_library() -> Path:
     with tempfile.TemporaryDirectory(dir=FOLDER) as scratch:
         output = Path(scratch) / "out.so"
         words = [*compiler, *FLAGS, str(SOURCE), "-o", str(output)]
-        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)
+        try:
+            done = subprocess.run(
+                words, check=False, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired:
+            raise CompileFailed(f"{shlex.join(words)}: no end within {COMPILE_TIMEOUT_S:.0f} s") from None
         if done.returncode != 0:
             raise CompileFailed(f"{shlex.join(words)}\n{done.stderr}")
+        output.chmod(0o755)  # lanes may run as another user, whatever this one's umask
         output.replace(target)
-    for other in FOLDER.glob(f"sign_run-*-{platform.machine()}.so"):
-        if other != target:
-            other.unlink(missing_ok=True)
     return target
 
 
 if __name__ == "__main__":
     try:
         compile_library()
-    except (CompilerMissing, CompileFailed) as error:
+    except (CompilerMissing, CompileFailed, OSError) as error:
         sys.exit(f"error: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ class NativeLoopHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add the library to the wheel; without a compiler the wheel has none, and lanes sign by python-pkcs11.
+        """Add the library to the wheel; where it cannot be made the wheel has none, and lanes sign by python-pkcs11.
 
-        The wheel stays one for every platform: another processor does not load the library and needs none.
+        The wheel stays one for every platform: another processor does not load the library, and a build host needs none. With
+        ``SIGMILL_NATIVE_LOOP=required`` in the environment, as in `make dist` and in the image, the build fails instead.
         """
         del version
         build = runpy.run_path(str(Path(self.root, "workers/hsm/native/build.py")))
         try:
             library: Path = build["compile_library"]()
-        except build["CompilerMissing"] as error:
+        except (build["CompilerMissing"], build["CompileFailed"], OSError) as error:
+            if os.environ.get("SIGMILL_NATIVE_LOOP") == "required":
+                raise
             self.app.display_warning(f"without the native loop of lanes: {error}")
             return
         build_data["artifacts"].append(f"/{library.relative_to(self.root)}")

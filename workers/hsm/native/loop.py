@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from workers.config.token_tables import LOOP_VARIABLE
 from workers.hsm.native.build import library_file
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from workers.hsm.mechanisms import MechanismRow
     from workers.hsm.module import LoadedModule
-
-VARIABLE: Final = "SIGMILL_SIGNING_LOOP"
-"""``python`` in the token's ``environment``: lanes sign by python-pkcs11, whatever is at hand."""
 
 MOST_PER_CALL: Final = 64
 """Inputs of one call into C; as many as a run of a lane has at most."""
@@ -134,6 +132,8 @@ class NativeThread:
         run.session, run.key, run.mechanism = key.session, key.handle, mechanism.address
         run.count, run.inputs, run.input_bytes = count, joined, len(joined) // count
         run.calls = run.signed = 0
+        # A module that says CKR_OK and writes nothing leaves zeros, not a signature of an earlier digest.
+        ctypes.memset(run.signatures, 0, count * ROOM_BYTES)
         try:
             code: int = self._function(self._by_reference)
             signed, calls = run.signed, run.calls
@@ -177,21 +177,52 @@ class NativeMechanism:
         self.address = ctypes.addressof(self._mechanism)
 
 
-def load_native_loop(module: LoadedModule) -> NativeLoop | None:
-    """Native loop for this module; None where lanes sign by python-pkcs11.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopChoice:
+    """Loop by which a lane signs its runs. ``native``: None where that is python-pkcs11's; ``why``: then the reason."""
 
-    That is where no library of this source was built for this processor, where the operator asks for it, and for a module whose
-    functions have several lists.
-    """
-    functions = module.functions
-    if functions is None or os.environ.get(VARIABLE) == "python":
-        return None
+    native: NativeLoop | None
+    why: str = ""
+
+    def __str__(self) -> str:
+        return "native" if self.native is not None else f"python: {self.why}"
+
+
+def choose_loop(module: LoadedModule) -> LoopChoice:
+    """Native loop for this module, or the reason for which lanes sign by python-pkcs11. Raises nothing."""
+    functions, asked = module.functions, os.environ.get(LOOP_VARIABLE, "native")
+    if asked != "native":
+        unknown = "" if asked == "python" else ", which is neither `python` nor `native`"
+        return LoopChoice(native=None, why=f"{LOOP_VARIABLE} of the token is {asked[:40]!r}{unknown}")
+    if functions is None:
+        return LoopChoice(native=None, why="the module returns another list of functions at each call")
+    if not (functions.c_sign_init and functions.c_sign):
+        return LoopChoice(
+            native=None, why="the module has no C_SignInit or no C_Sign in its list of functions"
+        )
     try:
-        function = ctypes.CDLL(str(library_file())).sigmill_sign_run
-    except OSError:
-        return None
+        function = load_function()
+    except NativeLoopMissing as error:
+        return LoopChoice(native=None, why=str(error))
+    return LoopChoice(native=NativeLoop(function, c_sign_init=functions.c_sign_init, c_sign=functions.c_sign))
+
+
+class NativeLoopMissing(Exception):
+    """The library of the native loop is not there or cannot be loaded; the message says what to do."""
+
+
+def load_function() -> Any:
+    """``sigmill_sign_run`` of the library of this source for this processor. Raises ``NativeLoopMissing``."""
+    try:
+        file = library_file()
+        if not file.exists():
+            raise NativeLoopMissing(
+                f"{file} is missing: the package was built without a C compiler, for another processor, or from another source."
+                " Install it again where `cc` is, or run `python -m workers.hsm.native.build`"
+            )
+        function = ctypes.CDLL(str(file)).sigmill_sign_run
+    except (OSError, AttributeError) as error:
+        raise NativeLoopMissing(f"the library of the native loop cannot be loaded: {error}") from error
     function.restype = ctypes.c_ulong
     function.argtypes = (ctypes.POINTER(_Run),)
-    if not (functions.c_sign_init and functions.c_sign):
-        return None
-    return NativeLoop(function, c_sign_init=functions.c_sign_init, c_sign=functions.c_sign)
+    return function

@@ -73,6 +73,7 @@ class Lane:
         self._policy.latest_time = LatestTime(own_state)
         self._token: TokenSettings = self._service.tokens[role.token]
         self._login = LaneLogin(role, self._token, own_state, self)
+        self._logged_in = False
 
     def serve(self) -> None:
         """Log in, then answer frames until the worker sends Stop or hangs up."""
@@ -89,8 +90,9 @@ class Lane:
             run_length=self._run_length,
             verify=self._token.verify_after_sign,
             lane=self,
-            native=logged_in.native,
+            native=logged_in.loop.native,
         )
+        self._logged_in = True
         Watchdog(self._threads, call_timeout_s=self._token.call_timeout_s).start()
         self.send(
             Ready(
@@ -101,6 +103,7 @@ class Lane:
                 canaries=True,
                 token=logged_in.token,
                 statements=True,
+                loop=str(logged_in.loop)[:1000],
             )
         )
         with self._connection.makefile("rb") as stream:
@@ -112,8 +115,15 @@ class Lane:
         pool.close()
 
     def reload(self) -> str:
-        """Read the files again; returns the problem with them, or ''. Main thread only."""
-        return self._policy.reload()
+        """Read the files again, and stop the runs under way; returns the problem with them, or ''. Main thread only."""
+        problem = self._policy.reload()
+        self._stop_runs()
+        return problem
+
+    def _stop_runs(self) -> None:
+        """Let runs that were begun be authorised again by the policy in force; before the login there are none."""
+        if self._logged_in:
+            self._threads.stop_runs()
 
     def _receive(self, message: Chunk | SignDirectory | SignStatement | SignCanary | Reload) -> None:
         if isinstance(message, SignDirectory):
@@ -130,7 +140,7 @@ class Lane:
         if isinstance(message, Reload):
             self._policy.apply_orders(message.orders)
             problem = self.reload() if message.files else ""
-            self._threads.stop_runs()
+            self._stop_runs()
             self.send(Reloaded(message.id, *self._policy.epochs, problem))
             return
         chunk = ChunkExecution(message.id, self, policy_version=self.policy_version)

@@ -13,7 +13,7 @@ from workers.config.service_file import SERVICE
 from workers.config.settings import PinLogin
 from workers.hsm import module
 from workers.hsm.faults import NO_CODE, Action, HsmFailure
-from workers.hsm.native.loop import load_native_loop
+from workers.hsm.native.loop import choose_loop
 from workers.hsm.pin_guard import guarded_login
 from workers.hsm.process_hardening import each_call_within, one_start_at_a_time
 from workers.hsm.sessions import open_pool
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workers.config.settings import TokenSettings
-    from workers.hsm.native.loop import NativeLoop
+    from workers.hsm.native.loop import LoopChoice
     from workers.hsm.sessions import SessionPool
     from workers.state.token_claims import TokenProperties
 
@@ -53,13 +53,13 @@ class LaneRole:
 class LoggedIn:
     """Sessions of a token that is logged in; the module's description, and the token's properties.
 
-    ``native``: the native loop for this module; None where it cannot be used.
+    ``loop``: that by which the lane signs its runs.
     """
 
     pool: SessionPool
     module_description: str
     token: TokenProperties
-    native: NativeLoop | None = None
+    loop: LoopChoice
 
 
 class EndableLane(Protocol):
@@ -117,7 +117,7 @@ class LaneLogin:
                     )
                 finally:
                     watch.cancel()  # a refused PIN is recorded next, however long the disk takes
-        return LoggedIn(pool, loaded.description, properties, load_native_loop(loaded))
+        return LoggedIn(pool, loaded.description, properties, choose_loop(loaded))
 
     def _claim(self, found: TokenProperties) -> None:
         """Claim the token for its owner; raises ``TokenUnavailable`` where it is another owner's."""

@@ -93,9 +93,9 @@ class SessionThread(threading.Thread):
             self._signers[public_key.sha256] = signer
         return signer
 
-    def replace_session(self) -> None:
-        """Open a new session in place of a failing one; its keys are looked up again."""
-        self._threads.record_drop()
+    def replace_session(self, failure: HsmFailure) -> None:
+        """Open a new session in place of the one that failed so; its keys are looked up again."""
+        self._threads.record_drop(failure)
         self._signers.clear()
         self._threads.pool.replace(self._index)
 
@@ -130,12 +130,14 @@ class SessionThreads:
         for thread in self._threads:
             thread.start()
 
-    def record_drop(self) -> None:
-        """Record a lost session; too many within the window end the lane."""
+    def record_drop(self, failure: HsmFailure) -> None:
+        """Record a session that was lost by this failure; too many within the window end the lane."""
         now = time.monotonic()
         self._drops.append(now)
         if len(self._drops) == DROPS_BEFORE_END and now - self._drops[0] < DROP_WINDOW_S:
-            self.lane.end(HsmFailure("SESSIONS_KEEP_FAILING", -1, Action.REPLACE_LANE))
+            self.lane.end(
+                HsmFailure("SESSIONS_KEEP_FAILING", -1, Action.REPLACE_LANE, detail=failure.code_name)
+            )
 
     def stop(self) -> None:
         """Let each thread finish what is queued before this call, then end."""
@@ -204,7 +206,7 @@ class RunWork:
         elif run.tries >= MOST_TRIES or failure.action is Action.PERMANENT:
             run.fail_rest(to_signing_error(failure))
         elif failure.action is Action.DROP_SESSION:
-            thread.replace_session()
+            thread.replace_session(failure)
         else:
             time.sleep(0.05 * run.tries)
 

@@ -220,7 +220,14 @@ class LaneProcesses:
             self._starting -= 1
             if lane.ready is not None:
                 self._pauses.reset()
-                log.info("lane.ready", extra={"token": self.spec.token, "sessions": lane.ready.sessions})
+                log.info(
+                    "lane.ready",
+                    extra={
+                        "token": self.spec.token,
+                        "sessions": lane.ready.sessions,
+                        "loop": lane.ready.loop,
+                    },
+                )
                 self._recorder.lane_started(spec, lane)
                 self._listener.lane_ready(lane)
                 await reading

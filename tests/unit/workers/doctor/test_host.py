@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from workers.doctor.findings import State
-from workers.doctor.host import check_limits, check_state_dir
+from workers.doctor.host import check_limits, check_native_loop, check_state_dir
+from workers.hsm.native import build, loop
 
 LIMITS = """\
 Limit                     Soft Limit           Hard Limit           Units
@@ -36,3 +39,20 @@ def test_a_missing_state_directory_is_a_warning(tmp_path: Path) -> None:
     """The first worker creates it; a writable one passes, or fails for lack of free space."""
     assert check_state_dir(tmp_path / "state").state is State.WARNING
     assert check_state_dir(tmp_path).state in {State.OK, State.FAIL}  # by what the disk has left
+
+
+def test_a_host_without_the_native_loop_is_told_what_it_costs_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its lanes sign all the same."""
+    monkeypatch.setattr(loop, "library_file", lambda: tmp_path / "sign_run.so")
+    finding = check_native_loop()
+    assert finding.state is State.WARNING
+    assert str(tmp_path / "sign_run.so") in finding.text
+    assert "python -m workers.hsm.native.build" in finding.text
+
+
+def test_a_host_with_the_native_loop_is_well() -> None:
+    """The library is there where the checkout was bootstrapped."""
+    build.compile_library()
+    assert check_native_loop().state is State.OK

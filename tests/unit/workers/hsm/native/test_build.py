@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -51,3 +52,26 @@ def test_the_library_asks_for_no_other(folder: Path) -> None:
     library = build.compile_library().read_bytes()
     assert b"GLIBC" not in library
     assert b"libc.so" not in library
+
+
+def test_other_flags_make_another_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is there for other flags is not taken for it."""
+    first = build.compile_library()
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-g"))
+    assert build.compile_library() != first
+    assert not first.exists()
+
+
+def test_every_user_may_load_the_library(folder: Path) -> None:
+    """Lanes run as other users than the one who installed the package, whose umask may be strict."""
+    before = os.umask(0o077)
+    try:
+        assert build.compile_library().stat().st_mode & 0o777 == 0o755
+    finally:
+        os.umask(before)
+
+
+def test_a_folder_that_cannot_be_written_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "FOLDER", folder / "absent")
+    with pytest.raises(FileNotFoundError):
+        build.compile_library()

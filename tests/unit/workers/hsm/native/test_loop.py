@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _hashlib
 import ctypes
 import platform
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,6 +17,7 @@ from queueing.errors import DigestLength, SigningError
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.public_keys import PublicKey
 from tests.support.keys import generate_key, spki_of
+from workers.config.token_tables import LOOP_VARIABLE
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.mechanisms import MECHANISMS
 from workers.hsm.module import LoadedModule
@@ -22,11 +25,10 @@ from workers.hsm.native import build, loop
 from workers.hsm.native.loop import (
     MOST_PER_CALL,
     ROOM_BYTES,
-    VARIABLE,
     NativeLoop,
     NativeMechanism,
     NativeThread,
-    load_native_loop,
+    choose_loop,
 )
 from workers.hsm.signing import Signer, Timing
 
@@ -49,6 +51,7 @@ class FakeModule:
         self.init_codes: dict[int, int] = {}
         self.sign_codes: dict[int, int] = {}
         self.says_bytes: int | None = None
+        self.silent = False
         self.before_sign: Callable[[], None] = lambda: None
         self.c_sign_init, self.c_sign = _SignInit(self._sign_init), _Sign(self._sign)
 
@@ -75,7 +78,8 @@ class FakeModule:
         self.inputs.append(ctypes.string_at(data, data_bytes))
         code = self.sign_codes.get(len(self.inputs), 0)
         if not code:
-            ctypes.memmove(signature, self.inputs[-1][::-1], data_bytes)
+            if not self.silent:
+                ctypes.memmove(signature, self.inputs[-1][::-1], data_bytes)
             signature_bytes[0] = data_bytes if self.says_bytes is None else self.says_bytes
         return code
 
@@ -250,6 +254,25 @@ def test_a_stopped_run_leaves_the_rest_without_outcomes(
     assert len(done) == 2
 
 
+def test_a_key_is_tried_by_one_digest_before_a_run(
+    module: FakeModule, thread: NativeThread, public: PublicKey
+) -> None:
+    """A handle that is another key's signs one digest, and the lane is replaced."""
+    module.says_bytes = 64
+    key = Signer(cast("Any", SimpleNamespace(sign=None)), public, native=thread.key(SESSION, KEY))
+    with pytest.raises(HsmFailure, match="does not verify"):
+        key.sign_run(ECDSA, inputs(40), [])
+    assert module.inputs == inputs(1)
+
+
+def test_a_module_that_writes_nothing_gives_nothing_of_an_earlier_digest(
+    module: FakeModule, thread: NativeThread
+) -> None:
+    thread.key(SESSION, KEY).sign(ecdsa(), inputs(2))
+    module.silent = True
+    assert thread.key(SESSION, KEY).sign(ecdsa(), inputs(2)).raws == [bytes(32)] * 2
+
+
 def test_what_the_module_says_is_not_believed(thread: NativeThread, public: PublicKey) -> None:
     """32 bytes are no reading of a signature of this key; the lane is replaced."""
     with pytest.raises(HsmFailure, match="no reading of it verifies") as caught:
@@ -279,34 +302,54 @@ def loaded(**functions: int) -> LoadedModule:
     return cast("LoadedModule", SimpleNamespace(functions=addresses))
 
 
-def test_the_loop_is_native_where_its_library_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     build.compile_library()
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert load_native_loop(loaded()) is not None
+    monkeypatch.delenv(LOOP_VARIABLE, raising=False)
 
 
-def test_the_operator_may_choose_the_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    build.compile_library()
-    monkeypatch.setenv(VARIABLE, "python")
-    assert load_native_loop(loaded()) is None
+@pytest.mark.parametrize("asked", [None, "native"])
+def test_the_loop_is_native_where_its_library_was_built(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None
+) -> None:
+    if asked is not None:
+        monkeypatch.setenv(LOOP_VARIABLE, asked)
+    assert str(choose_loop(loaded())) == "native"
+
+
+@pytest.mark.parametrize("asked", ["python", "Python", "", "x" * 5000])
+def test_the_operator_may_choose_the_other_one(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    """A word that is neither is told, and is not taken for the native one."""
+    monkeypatch.setenv(LOOP_VARIABLE, asked)
+    choice = choose_loop(loaded())
+    assert choice.native is None
+    assert ("neither" in choice.why) is (asked != "python")
+    assert len(str(choice)) < 200
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x7fELF of another processor"])
 def test_without_a_library_that_can_be_loaded_the_loop_is_python(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, content: bytes | None
 ) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    """The reason names the file, and where there is none also what to do."""
     file = tmp_path / f"sign_run-0-{platform.machine()}.so"
     if content is not None:
         file.write_bytes(content)
     monkeypatch.setattr(loop, "library_file", lambda: file)
-    assert load_native_loop(loaded()) is None
+    choice = choose_loop(loaded())
+    assert choice.native is None
+    assert str(file) in choice.why
+    assert ("python -m workers.hsm.native.build" in choice.why) is (content is None)
 
 
-@pytest.mark.parametrize("functions", [None, SimpleNamespace(c_sign_init=None, c_sign=2)])
-def test_a_module_without_one_list_of_functions_signs_by_python(
-    monkeypatch: pytest.MonkeyPatch, functions: object
-) -> None:
-    build.compile_library()
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert load_native_loop(cast("LoadedModule", SimpleNamespace(functions=functions))) is None
+def test_a_library_without_the_function_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "library_file", lambda: Path(_hashlib.__file__))
+    assert "sigmill_sign_run" in choose_loop(loaded()).why
+
+
+@pytest.mark.parametrize(
+    "functions, why",
+    [(None, "another list"), (SimpleNamespace(c_sign_init=None, c_sign=2), "no C_SignInit")],
+)
+def test_a_module_without_one_list_of_functions_signs_by_python(functions: object, why: str) -> None:
+    assert why in choose_loop(cast("LoadedModule", SimpleNamespace(functions=functions))).why

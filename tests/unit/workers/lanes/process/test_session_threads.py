@@ -12,7 +12,7 @@ from queueing.protocol.algorithms import Algorithm
 from tests.support.fakes.config_files import p256_key
 from tests.support.fakes.fake_lane import FakeClock
 from workers.config.tenants import KeyVersion
-from workers.hsm.faults import HsmFailure
+from workers.hsm.faults import HsmFailure, failure_for_code
 from workers.hsm.native.loop import NativeLoop
 from workers.hsm.sessions import SessionPool
 from workers.lanes.process import session_threads
@@ -162,8 +162,12 @@ def test_sessions_that_keep_failing_end_the_lane(
 ) -> None:
     """One lost session is replaced; several within seconds mean that the process has failed."""
     monkeypatch.setattr(session_threads, "time", FakeClock())
+    dropped = failure_for_code(0x150)
     for _ in range(DROPS_BEFORE_END - 1):
-        threads.record_drop()
+        threads.record_drop(dropped)
     before = list(lane.failures)
-    threads.record_drop()
-    assert (before, [failure.code_name for failure in lane.failures]) == ([], ["SESSIONS_KEEP_FAILING"])
+    threads.record_drop(dropped)
+    assert (before, [str(failure) for failure in lane.failures]) == (
+        [],
+        ["SESSIONS_KEEP_FAILING: CKR_BUFFER_TOO_SMALL"],
+    )
