@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Self
+from typing import BinaryIO, Final, Self
 
 from queueing.errors import InputUnreadable, OutputUnwritable, SigningError
 from queueing.files.beneath import rewrite_beneath
 from queueing.files.durable_file import rewrite
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_ONE_BY_ONE: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,24 @@ class Target:
     def write(self, write: Callable[[BinaryIO], object], *, mode: int) -> None:
         """Replace the file atomically by what ``write`` writes; its data is on disk on return.
 
-        ``mode``: of a new file in place. Raises ``OutputUnwritable``, or the ``SigningError`` of ``write``; the old file stays.
+        ``mode``: of a new file in place. Raises ``OutputUnwritable``, or the ``SigningError`` of ``write``; the old file stays. Where the
+        disk is full it is tried once more, apart from others: the part of a larger file beside it may have filled the disk.
         """
         try:
-            if self.folder is None:
-                rewrite(self.path, write, mode=mode)
-            else:
-                rewrite_beneath(self.folder, self.names, write, sync=True)
+            try:
+                self._rewrite(write, mode)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                with _ONE_BY_ONE:
+                    self._rewrite(write, mode)
         except SigningError:
             raise
         except OSError as error:
             raise OutputUnwritable(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def _rewrite(self, write: Callable[[BinaryIO], object], mode: int) -> None:
+        if self.folder is None:
+            rewrite(self.path, write, mode=mode)
+        else:
+            rewrite_beneath(self.folder, self.names, write, sync=True)

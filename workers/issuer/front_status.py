@@ -20,9 +20,10 @@ INTERVAL_S: Final = 5.0
 
 
 class FrontStatus:
-    """Probes of the front. ``ready``: its lane is logged in."""
+    """Probes of the front. ``listening``: from the moment when requests are taken until the front drains."""
 
     alive = True
+    listening = False
 
     def __init__(self, configuration: IssuerConfiguration, lane: LaneClient, metrics: IssuerMetrics) -> None:
         self._configuration = configuration
@@ -31,8 +32,8 @@ class FrontStatus:
 
     @property
     def ready(self) -> bool:
-        """Whether grants can be asked for."""
-        return self._lane.ready
+        """Whether grants can be asked for: requests are taken, and the lane is logged in."""
+        return self.listening and self._lane.ready
 
     async def run(self) -> None:
         """Set the gauges until cancelled."""

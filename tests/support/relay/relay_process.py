@@ -115,7 +115,8 @@ class RelayProcess:
             text = connection.getresponse().read().decode()
         finally:
             connection.close()
-        return sum(float(each.split()[-1]) for each in text.splitlines() if each.startswith(line))
+        whole = (f"{line} ", f"{line}{{")  # not another metric whose name begins with this one
+        return sum(float(each.split()[-1]) for each in text.splitlines() if each.startswith(whole))
 
     def events(self) -> list[str]:
         """Its log events."""

@@ -75,7 +75,9 @@ async def _serve(configuration: IssuerConfiguration, logs: LogWriter) -> None:
             running = [tasks.create_task(loop) for loop in (lane.run(), status.run(), certificate.watch())]
             try:
                 await https.listen(address, certificate.context)
+                status.listening = True
                 await ended.wait()
+                status.listening = False
                 await https.close(DRAIN_S)
             finally:
                 await end_tasks(running)

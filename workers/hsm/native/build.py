@@ -46,15 +46,12 @@ def library_file() -> Path:
 
 
 def compile_library() -> Path:
-    """Path of the library, compiled if it is not there; libraries of other sources are removed.
+    """Path of the library, compiled if it is not there. Libraries of other sources stay, and are not loaded.
 
     Processes may compile at the same time: the last rename wins, and all are equal. Raises ``CompilerMissing``,
     ``CompileFailed``, or ``OSError`` where the folder cannot be written.
     """
     target = library_file()
-    for other in FOLDER.glob(f"sign_run-*-{platform.machine()}.so"):
-        if other != target:
-            other.unlink(missing_ok=True)
     if target.exists():
         return target
     compiler = shlex.split(os.environ.get("CC", "cc"))

@@ -220,14 +220,9 @@ class LaneProcesses:
             self._starting -= 1
             if lane.ready is not None:
                 self._pauses.reset()
-                log.info(
-                    "lane.ready",
-                    extra={
-                        "token": self.spec.token,
-                        "sessions": lane.ready.sessions,
-                        "loop": lane.ready.loop,
-                    },
-                )
+                ready = lane.ready
+                told = {"token": self.spec.token, "sessions": ready.sessions, "loop": ready.loop}
+                log.info("lane.ready", extra=told)
                 self._recorder.lane_started(spec, lane)
                 self._listener.lane_ready(lane)
                 await reading

@@ -21,15 +21,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_changed_source_has_a_library_of_another_name(folder: Path) -> None:
-    """The one of the source before is removed, and none is compiled twice."""
+    """None is compiled twice."""
     first = build.compile_library()
     made_ns = first.stat().st_mtime_ns
     assert build.compile_library().stat().st_mtime_ns == made_ns
     with (folder / "sign_run.c").open("a") as source:
         source.write("/* changed */\n")
-    second = build.compile_library()
-    assert second != first
-    assert sorted(folder.glob("*.so")) == [second]
+    assert build.compile_library() != first
 
 
 def test_a_source_that_does_not_compile_leaves_nothing(folder: Path) -> None:
@@ -59,7 +57,6 @@ def test_other_flags_make_another_library(folder: Path, monkeypatch: pytest.Monk
     first = build.compile_library()
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-g"))
     assert build.compile_library() != first
-    assert not first.exists()
 
 
 def test_every_user_may_load_the_library(folder: Path) -> None:
