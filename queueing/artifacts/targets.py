@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Self
@@ -15,7 +16,54 @@ from queueing.files.beneath import rewrite_beneath
 from queueing.files.durable_file import rewrite
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_ONE_BY_ONE: Final = threading.Lock()
+
+
+class WriteTurns:
+    """Turns of threads that write files: side by side, or one alone while no other is writing.
+
+    One that wants to be alone waits for those that have begun, and no other begins meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._writing = 0
+        self._waiting_to_be_alone = 0
+
+    @contextlib.contextmanager
+    def beside_others(self) -> Iterator[None]:
+        """Within the block others may write, too."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting_to_be_alone)
+            self._writing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writing -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within the block nobody else writes."""
+        with self._changed:
+            self._waiting_to_be_alone += 1
+            try:
+                self._changed.wait_for(lambda: not self._writing)
+                self._writing += 1
+            except BaseException:
+                self._waiting_to_be_alone -= 1
+                self._changed.notify_all()
+                raise
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writing -= 1
+                self._waiting_to_be_alone -= 1
+                self._changed.notify_all()
+
+
+_TURNS: Final = WriteTurns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +107,12 @@ class Target:
         """
         try:
             try:
-                self._rewrite(write, mode)
+                with _TURNS.beside_others():
+                    self._rewrite(write, mode)
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
-                with _ONE_BY_ONE:
+                with _TURNS.alone():
                     self._rewrite(write, mode)
         except SigningError:
             raise

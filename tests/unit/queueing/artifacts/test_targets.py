@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,3 +51,34 @@ def test_a_disk_that_stays_full_or_fails_costs_the_file_alone(
         Target(file).write(disk.write, mode=0o600)
     assert (file.read_bytes(), disk.writes) == (b"as it was", len(failures))
     assert [each.name for each in tmp_path.iterdir()] == ["tool.exe"]
+
+
+def test_a_file_that_found_no_room_is_tried_when_no_other_is_written(tmp_path: Path) -> None:
+    """The larger file beside it has the disk until it has failed; only then its part is gone."""
+    full, large_fails, order = threading.Event(), threading.Event(), list[str]()
+
+    def write_large(_: BinaryIO) -> None:
+        full.set()
+        assert large_fails.wait(30)
+        order.append("large")
+        raise OSError(errno.EFBIG, "scripted")
+
+    def write_small(to: BinaryIO) -> None:
+        order.append("small")
+        if len(order) == 1:
+            assert full.wait(30)
+            large_fails.set()
+            raise OSError(errno.ENOSPC, "scripted")
+        to.write(b"signed")
+
+    small, large = tmp_path / "small.exe", tmp_path / "large.exe"
+    for file in (small, large):
+        file.write_bytes(b"as it was")
+    with ThreadPoolExecutor(2) as threads:
+        failing = threads.submit(Target(large).write, write_large, mode=0o600)
+        assert full.wait(30)
+        threads.submit(Target(small).write, write_small, mode=0o600).result(60)
+        with pytest.raises(OutputUnwritable):
+            failing.result(60)
+    assert order == ["small", "large", "small"]
+    assert (small.read_bytes(), large.read_bytes()) == (b"signed", b"as it was")
