@@ -44,7 +44,7 @@ class WriteTurns:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Within the block nobody else writes."""
+        """Within the block no other thread writes."""
         with self._changed:
             self._waiting_to_be_alone += 1
             try:
