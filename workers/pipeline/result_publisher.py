@@ -5,7 +5,8 @@
 2. ``ActiveJob.slice_done`` (``workers/active_job.py``) collects the signatures. When no digest is left, the job is handed to its
    ``JobSink``: with a result to ``ResultPublisher.finished`` here, unsigned to ``workers/pipeline/retry.py``.
 3. A round of ``ResultPublisher.run`` makes the outcomes durable by ``WriteAheadLog.append``; jobs that finish during a round
-   share the next one. No signature leaves the worker before.
+   share the next one. No signature leaves the worker before. The log does not wait for Redis: where a commit hangs, what is
+   signed meanwhile is durable all the same, and the next start publishes it.
 4. ``Committer.commit`` (``workers/pipeline/committer.py``) sends them by ``Claims.commit`` under the jobs' leases, and
    ``Committer.run`` repeats that until Redis answers. Then ``JobSettlement.settle`` ends the job.
 5. ``queueing/redis/lua/commit.lua`` refuses a commit whose lease another worker has (fenced), else stores the result at
@@ -57,6 +58,8 @@ class ResultPublisher:
         self._unreleased: list[OutcomeRecord] = []
         self._came_back: list[tuple[ActiveJob, OutcomeRecord]] = []
         self._wake = asyncio.Event()
+        self._durable: list[Pending] = []
+        self._some_durable = asyncio.Event()
         self._began_at = 0.0
 
     @property
@@ -88,21 +91,30 @@ class ResultPublisher:
     async def run(self) -> None:
         """Publish until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._rounds())
+            tasks.create_task(self._record())
+            tasks.create_task(self._commit())
             tasks.create_task(self._committer.run())
             tasks.create_task(self._publish_unreleased())
 
-    async def _rounds(self) -> None:
+    async def _record(self) -> None:
+        """Make the outcomes of finished jobs durable, a round of them at a time, and hand them to ``_commit``."""
         while True:
             await self._wake.wait()
             await self._keep_pace()
             self._wake.clear()
             jobs, self._jobs = self._jobs, []
             came_back, self._came_back = self._came_back, []
-            if jobs:
-                await self._publish(jobs)
-            if came_back:
-                await self._publish_came_back(came_back)
+            durable = await self._recorded(jobs, came_back)
+            self._durable += durable  # not in one line: a commit may take the list during the wait
+            self._some_durable.set()
+
+    async def _commit(self) -> None:
+        """Commit what is durable: all that has become so during a commit shares the next one."""
+        while True:
+            await self._some_durable.wait()
+            self._some_durable.clear()
+            pending, self._durable = self._durable, []
+            await self._committer.commit(pending)
 
     async def _keep_pace(self) -> None:
         """A round at most every ``PACE_S``, so that jobs that finish together are published together."""
@@ -111,21 +123,26 @@ class ResultPublisher:
             await asyncio.sleep(wait_s)
         self._began_at = time.monotonic()
 
-    async def _publish(self, jobs: list[ActiveJob]) -> None:
-        """One round. The order is the guarantee of the worker: durable, committed under the lease, settled.
+    async def _recorded(
+        self, jobs: Sequence[ActiveJob], came_back: Sequence[tuple[ActiveJob, OutcomeRecord]]
+    ) -> list[Pending]:
+        """Durable outcomes of one round. The order is the guarantee of the worker: durable, committed under the lease, settled.
 
-        A refusal of a job that no client was found to have signed is committed without a record: nothing of it can be
-        signed twice, and a writer of such jobs must not fill the log.
+        A refusal of a job that no client was found to have signed gets no record: nothing of it can be signed twice, and a
+        writer of such jobs must not fill the log.
         """
         now_ms = unix_ms()
-        outcomes = [self._outcome_of(job, now_ms) for job in jobs]
+        pending = [Pending(self._outcome_of(job, now_ms), job) for job in jobs]
+        pending += [Pending(_under_lease_of(job, old, now_ms), job, recovered=True) for job, old in came_back]
         records: list[OutcomeRecord | RefusedRecord] = []
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if job.recorded:
-                records += [*_refusals_of(job, now_ms), outcome]
+        for each, job in zip(pending, [*jobs, *(job for job, _ in came_back)], strict=True):
+            if each.recovered:
+                records.append(each.outcome)
+            elif job.recorded:
+                records += [*_refusals_of(job, now_ms), each.outcome]
         if records:
             await self._make_durable(records)
-        await self._committer.commit([Pending(o, job) for o, job in zip(outcomes, jobs, strict=True)])
+        return pending
 
     def _outcome_of(self, job: ActiveJob, now_ms: int) -> OutcomeRecord:
         """Record of a finished job. A result that the log cannot hold is replaced by an error."""
@@ -159,29 +176,6 @@ class ResultPublisher:
             del self._unreleased[:MOST_AT_ONCE]
             await self._committer.commit([Pending(outcome, None, recovered=True) for outcome in outcomes])
 
-    async def _publish_came_back(self, came_back: list[tuple[ActiveJob, OutcomeRecord]]) -> None:
-        """Commit recovered outcomes under leases of this process, of jobs that were claimed again although signed."""
-        now_ms = unix_ms()
-        pending = [
-            Pending(
-                OutcomeRecord(
-                    now_ms,
-                    old.tenant,
-                    job.claimed.job_id,
-                    job.claimed.lease,
-                    old.reply_id,
-                    old.result,
-                    old.dead_letter,
-                    old.dropped,
-                ),
-                job,
-                recovered=True,
-            )
-            for job, old in came_back
-        ]
-        await self._make_durable([each.outcome for each in pending])
-        await self._committer.commit(pending)
-
     async def _make_durable(self, records: Sequence[OutcomeRecord | RefusedRecord]) -> None:
         """Append to the log until it succeeds: no result leaves this worker before it is durable."""
         backoff = pauses()
@@ -192,6 +186,20 @@ class ResultPublisher:
                 await asyncio.sleep(backoff.next_s())
             else:
                 return
+
+
+def _under_lease_of(job: ActiveJob, old: OutcomeRecord, now_ms: int) -> OutcomeRecord:
+    """Outcome of a former process under the lease of this one, of a job that was claimed again although signed."""
+    return OutcomeRecord(
+        now_ms,
+        old.tenant,
+        job.claimed.job_id,
+        job.claimed.lease,
+        old.reply_id,
+        old.result,
+        old.dead_letter,
+        old.dropped,
+    )
 
 
 def _refusals_of(job: ActiveJob, now_ms: int) -> list[RefusedRecord]:

@@ -41,6 +41,7 @@ class Publication:
     away: set[str] = field(default_factory=set)
     answer: CommitStatus = CommitStatus.COMMITTED
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    redis_hangs: bool = False
 
 
 class FakeLog:
@@ -50,6 +51,7 @@ class FakeLog:
         self._story = publication
 
     async def append(self, records: Sequence[Record]) -> None:
+        await turn(1)  # no log is durable at once
         await self._story.gate.wait()
         if self._story.log_failures:
             self._story.log_failures -= 1
@@ -72,6 +74,8 @@ class FakeClaims:
         self, commits: dict[str, list[Commit]], retention: Retention
     ) -> dict[str, list[CommitStatus] | QueueUnavailable | QueueUnconfirmed]:
         self._story.commits.append(commits)
+        while self._story.redis_hangs:
+            await turn(1)
         if self._story.redis_failures:
             self._story.redis_failures -= 1
             self._story.events.append("commit failed")

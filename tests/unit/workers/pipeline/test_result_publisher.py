@@ -210,6 +210,26 @@ async def test_jobs_that_finish_during_a_round_share_the_next(
     assert [len(commits["acme"]) for commits in publication.commits] == [1, 3]
 
 
+async def test_what_is_signed_while_a_commit_hangs_is_durable_meanwhile(
+    publication: Publication, publisher: ResultPublisher
+) -> None:
+    """A worker that ends while Redis does not answer leaves it to the next start, which signs none of it again."""
+    publication.redis_hangs = True
+    finish(publisher, b"a")
+    await turn(50)
+    finish(publisher, b"b")
+    await turn(50)
+    finish(publisher, b"c")
+    await turn(50)
+    assert [o.job_id for o in publication.durable if isinstance(o, OutcomeRecord)] == [b"a", b"b", b"c"]
+    publication.redis_hangs = False
+    await turn(50)
+    assert [len(commits["acme"]) for commits in publication.commits] == [1, 2], (
+        "one commit for all that waited"
+    )
+    assert len(publication.settled) == 3
+
+
 async def test_failed_jobs_have_a_result_too(
     publication: Publication, publisher: ResultPublisher, metrics: Metrics
 ) -> None:
