@@ -51,6 +51,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "matrix": matrix.matrix,
     "simulated-grid": simulated.simulated_grid,
     "workers": growth.more_workers,
+    "reload": growth.reload,
     "stop-orders": stop_orders.stop_orders,
 }
 QUICK_ONES: Final = tuple(SCENARIOS)[:20]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench.alternation import alternate
 from bench.load.flows import SigmillFlow, in_envelopes
@@ -20,11 +24,14 @@ from bench.testbed.config_files import BenchTenant
 from bench.testbed.testbed import BenchTestbed
 from queueing.client.identity.credentials import StaticIdentity
 from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
-from queueing.protocol.algorithms import KeyKind
+from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import CURRENT_VERSION
 from queueing.protocol.jobs import JobHints, encode_job
+from queueing.protocol.public_keys import PublicKey
 from queueing.unix_time import unix_ms
+from workers.config.snapshots import ConfigurationFiles
+from workers.config.tenant_edits import NewVersion, add_version
 from workers.dev.tenants import AUDIENCE, CLIENT, KEY
 
 ROUNDS: Final = {"quick": 15, "full": 40}
@@ -36,6 +43,12 @@ WORKER_MIB: Final = 150.0
 LANE_MIB: Final = 60.0
 WATCH_S: Final = {"quick": 4.0, "full": 15.0}
 WORKERS: Final = (1, 2, 3, 4)
+RELOADED_TENANTS: Final = 2_000
+RELOADS: Final = 7
+RELOAD_SHARE: Final = 0.5
+SERVICE_TOML: Final = (
+    '[service]\naudience = "bench"\nstate_dir = "state"\n\n[redis]\nunix_socket = "/nowhere.sock"\n'
+)
 
 
 def claims(session: Session) -> None:
@@ -82,6 +95,67 @@ def memory(session: Session) -> None:
         at_most("worker memory (peak RSS) with 10^6 queued jobs", worker_mib, WORKER_MIB, unit="MiB")
     )
     session.threshold(at_most("lane memory (peak RSS), the largest", lanes_mib, LANE_MIB, unit="MiB"))
+
+
+def reload(session: Session) -> None:
+    """A reload of thousands of tenants of which one has changed, against reading all of them, in turn."""
+    folder = session.directory / "reload"
+    config = _tenant_files(folder, RELOADED_TENANTS)
+    changed = folder / "tenants" / "t0.toml"
+    files = ConfigurationFiles(config)
+    files.adopt(files.read())
+    whole_s, again_s = [], []
+    for epoch in range(2, 2 + RELOADS):
+        whole_s.append(_took_s(ConfigurationFiles(config).read))
+        changed.write_text(re.sub(r"(?m)^epoch = \d+", f"epoch = {epoch}", changed.read_text()))
+        again_s.append(_took_s(files.read))
+        files.adopt(files.read())
+    share = statistics.median(again / whole for again, whole in zip(again_s, whole_s, strict=True))
+    session.say(
+        f"reload: {1e3 * statistics.median(again_s):.0f} ms of {1e3 * statistics.median(whole_s):.0f} ms"
+    )
+    name = f"reload of one tenant of {RELOADED_TENANTS:,}, against reading all"
+    session.threshold(at_most(name, share, RELOAD_SHARE))
+
+
+def _tenant_files(folder: Path, tenants: int) -> Path:
+    """Configuration of this many tenants, whose tokens are nowhere; returns the service's file."""
+    (folder / "tenants").mkdir(parents=True)
+    service = folder / "sigmill.toml"
+    text = (
+        SERVICE_TOML
+        + f'\n[service_key]\ntoken = "service"\npublic_key = "{base64.b64encode(_p256_key().spki).decode()}"\n'
+    )
+    for name in ("service", *(f"t{each}" for each in range(tenants))):
+        text += f'[tokens.{name}]\nmodule = "/nowhere.so"\nselect = {{ label = "{name}" }}\nlogin = "none"\n'
+    service.write_text(text)
+    for each in range(tenants):
+        head = f'tenant = "t{each}"\nepoch = 1\n'
+        text = add_version(
+            head,
+            NewVersion(
+                key=KEY,
+                version=1,
+                state="active",
+                public_key=_p256_key(),
+                tokens=(f"t{each}",),
+                algorithms=(Algorithm.ECDSA_SHA_256,),
+                profile="code-signing",
+            ),
+        )
+        (folder / "tenants" / f"t{each}.toml").write_text(text)
+    return service
+
+
+def _p256_key() -> PublicKey:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return PublicKey.from_spki(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _took_s(read: Callable[[], object]) -> float:
+    began = time.process_time()
+    read()
+    return time.process_time() - began
 
 
 def more_workers(session: Session) -> None:

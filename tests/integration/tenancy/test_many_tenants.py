@@ -9,12 +9,12 @@ import time
 import pytest
 
 from queueing import Signature
+from queueing.errors import ClientRevoked
 from queueing.protocol.algorithms import KeyKind
 from tests.support.fakes.config_files import p256_key, tenant_text
 from tests.support.rig.operator import edit, reload
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.waiting import until
-from workers.config.loading import load_configuration
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -66,12 +66,8 @@ async def test_thousands_of_idle_tenants_cost_little(make_rig: MakeRig, idle: in
     assert set(worker.lanes()) <= {"acme", "globex", "service"}
 
 
-async def test_a_change_of_one_of_thousands_costs_a_fraction_of_a_start(make_rig: MakeRig, idle: int) -> None:
-    """Only what changed is parsed; a tenant among the last is revoked while the worker is busy.
-
-    Against reading all files on the same machine at the same time, where it is some ten times as fast. The best of a few
-    reloads counts.
-    """
+async def test_a_change_of_two_of_thousands_touches_no_other(make_rig: MakeRig, idle: int) -> None:
+    """A tenant among the last is revoked while the worker is busy; what a reload costs is a row of the bench."""
     rig = make_rig(tenants=ACTIVE)
     add_idle_tenants(rig, idle)
     rig.start_worker()
@@ -81,13 +77,7 @@ async def test_a_change_of_one_of_thousands_costs_a_fraction_of_a_start(make_rig
         edit(rig.tenant_file("acme"), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
         edit(rig.tenant_file(last), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
         (report,) = await asyncio.to_thread(reload, config)
+        assert (report["outcome"], report["tenants"]) == ("adopted", idle + 2)
         assert report["changed"] == ["acme", last]
-        began = time.monotonic()
-        load_configuration(config)
-        whole_s = time.monotonic() - began
-        took_s = [report["took_s"]]
-        while min(took_s) >= whole_s / 2 and len(took_s) < 5:
-            edit(rig.tenant_file(f"t{idle - 2}"), 'tenant = f"t{idle - 2}"', 'tenant = f"t{idle - 2}"')
-            (report,) = await asyncio.to_thread(reload, config)
-            took_s.append(report["took_s"])
-        assert min(took_s) < whole_s / 2
+        with pytest.raises(ClientRevoked):
+            await client.sign("release", os.urandom(32), timeout_s=60)

@@ -27,10 +27,10 @@ from tests.support.waiting import until_async
 from workers.dev.tenants import SERVICE_KEY_LABEL
 
 LONG_S = 60.0
+"""Longest wait for a receipt in a test whose receipts come: of a machine that is busy with others."""
 
 NICE_S = 200.0
 """A sealer is nice to all others: where they want both cores, its turn comes late."""
-"""Longest wait for a receipt in a test whose receipts come: of a machine that is busy with others."""
 
 
 def client_of(rig: Rig, *, receipt_timeout_s: float = LONG_S) -> SigningClient:
