@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queueing.files.durable_file import give_to_owner_of_parent, make_folder, remove_durably, replace_durably
+from queueing.files.durable_file import (
+    give_to_owner_of_parent,
+    make_folder,
+    remove_durably,
+    replace_durably,
+    sync_folder,
+)
 from queueing.files.folders import entries
 from queueing.files.regular_file import NOT_A_FILE, read_regular
 from workers.journal.event_records import ConfigurationRecord, KeyRecord, LoginRecord, StopOrderRecord
@@ -82,8 +88,9 @@ class EventSpool:
         remove_durably(events.path)
 
     def refuse(self, events: SpooledEvents) -> None:
-        """Keep a file without events under a name that is not looked at again. Raises ``OSError``."""
-        events.path.rename(events.path.with_suffix(_UNREADABLE))
+        """Keep a file without events under a name that is not read again; the name is on disk on return. Raises ``OSError``."""
+        events.path.replace(events.path.with_suffix(_UNREADABLE))
+        sync_folder(events.path.parent)
 
 
 def _batches(records: Sequence[SpooledRecord]) -> Iterator[list[SpooledRecord]]:

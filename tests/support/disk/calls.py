@@ -88,6 +88,12 @@ class DiskCalls:
         self._assert_synced_after(at, file.parent, f"the name of {file}")
         self.assert_folders_durable()
 
+    def assert_renamed(self, file: Path, to: Path) -> None:
+        """A file got another name durably."""
+        at = max((i for i, call in enumerate(self.made) if call == DiskCall("rename", file, to)), default=-1)
+        assert at >= 0, f"{file} was not renamed to {to}"
+        self._assert_synced_after(at, to.parent, f"the name of {to}")
+
     def assert_created(self, file: Path) -> None:
         """An empty file was created durably."""
         self._assert_synced_after(self._last("create", file), file.parent, f"the name of {file}")

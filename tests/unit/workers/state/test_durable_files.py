@@ -17,6 +17,8 @@ from workers.audit.seal import SEAL_NAME, seal
 from workers.config.loading import load_scope
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_writer import edit_tenant
+from workers.journal.event_records import KeyRecord
+from workers.journal.event_spool import EventSpool
 from workers.state.adopted_config import AdoptedFiles
 from workers.state.directory import own_folder
 from workers.state.drained_tokens import DrainedTokens
@@ -120,6 +122,28 @@ def test_the_drain_of_a_token_and_its_end_are_durable(tmp_path: Path, disk: Disk
     disk.assert_created(tmp_path / "state" / "drained-tokens" / "acme")
     tokens.resume("acme")
     disk.assert_removed(tmp_path / "state" / "drained-tokens" / "acme")
+
+
+def test_events_that_wait_for_the_log_are_durable(tmp_path: Path, disk: DiskCalls) -> None:
+    """An event that a command reported as kept reaches the log after a power cut; a removed one does not come back."""
+    spool = EventSpool(tmp_path)
+    spool.put(KeyRecord(1, "acme", "created", "release"))
+    (kept,) = spool.waiting()
+    disk.assert_replaced(kept.path)
+    spool.remove(kept)
+    disk.assert_removed(kept.path)
+
+
+def test_the_refusal_of_a_file_without_events_is_durable(tmp_path: Path, disk: DiskCalls) -> None:
+    """A file that was reported as unreadable is not read, and reported, again after a power cut."""
+    file = tmp_path / "events" / "000000000000001-0.event"
+    file.parent.mkdir()
+    file.write_bytes(b"no event")
+    disk.made.clear()
+    spool = EventSpool(tmp_path)
+    (wrong,) = spool.waiting()
+    spool.refuse(wrong)
+    disk.assert_renamed(file, file.with_suffix(".unreadable"))
 
 
 def test_the_folder_of_the_log_is_durable(tmp_path: Path, disk: DiskCalls) -> None:
