@@ -80,6 +80,10 @@ class CircuitBreaker:
         """Whether the token failed when it was last used, within ``DOUBT_S``; also while it is tried again."""
         return self.state is Circuit.REFUSED or self._now_s() < self._in_doubt_until
 
+    def lane_starting(self, settings: TokenSettings) -> None:
+        """Note the time of the PIN's file before a lane reads it: a file that changes while the lane logs in is tried, too."""
+        self._pin_file_time = _time_of_pin_file(settings)
+
     def trip(self, state: Circuit, *, at_least_s: float = 0.0) -> None:
         """Open for a pause (of ``at_least_s``), or until an operator has replaced the PIN."""
         self._open_until = self._now_s() + max(self._pauses.next_s(), at_least_s)
@@ -124,12 +128,16 @@ class CircuitBreaker:
             return True  # unreadable: not known to be resumed
 
     def _pin_changed(self, settings: TokenSettings) -> bool:
-        """Whether the PIN's file has changed since the last call; the lane decides whether the PIN has."""
-        if not isinstance(settings.login, PinLogin):
-            return False
-        try:
-            modified = Path(settings.login.pin_file).stat().st_mtime
-        except OSError:
-            return False
-        before, self._pin_file_time = self._pin_file_time, modified
-        return before is not None and before != modified
+        """Whether the PIN's file has changed since a lane was started; the next lane decides whether the PIN has."""
+        modified = _time_of_pin_file(settings)
+        return modified is not None and modified != self._pin_file_time
+
+
+def _time_of_pin_file(settings: TokenSettings) -> float | None:
+    """Time at which the PIN's file was changed; None where there is none, or it cannot be seen."""
+    if not isinstance(settings.login, PinLogin):
+        return None
+    try:
+        return Path(settings.login.pin_file).stat().st_mtime
+    except OSError:
+        return None

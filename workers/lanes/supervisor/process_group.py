@@ -1,7 +1,6 @@
 """Lane processes of one token: started one at a time, reloaded, stopped, and killed when they are silent.
 
-A lane's answers go from its ``LaneConnection`` to the ``ProcessListener`` (the ``TokenPool``), its start and end from
-``LaneProcesses``; commands go the other way.
+Answers go from a ``LaneConnection`` to the ``ProcessListener``, starts and ends from ``LaneProcesses``; commands the other way.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from workers.lanes.protocol import Ready
+    from workers.lanes.supervisor.circuit_breaker import CircuitBreaker
     from workers.lanes.supervisor.lane_metrics import LaneObserver
     from workers.state.refused_pins import RefusedPins
 
@@ -105,6 +105,7 @@ class LaneProcesses:
         *,
         most: int,
         listener: ProcessListener,
+        breaker: CircuitBreaker,
     ) -> None:
         self.spec = spec
         self.most = most
@@ -114,6 +115,7 @@ class LaneProcesses:
         self._recorder = services.recorder
         self._tasks = services.tasks
         self._listener = listener
+        self._breaker = breaker
         self._now_s = services.now_s
         self._pauses = Backoff(
             first_s=SHORTEST_PAUSE_S, most_s=LONGEST_PAUSE_S, randomness=services.randomness
@@ -165,6 +167,7 @@ class LaneProcesses:
         if self._starting or len(self._lanes) >= self.most or self.closing or self.start_postponed:
             return
         self._starting += 1
+        self._breaker.lane_starting(self.spec.settings)
         task = self._tasks.create_task(self._run(), name=f"lane-{self.spec.token}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -218,9 +221,8 @@ class LaneProcesses:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             self._starting -= 1
-            if lane.ready is not None:
+            if (ready := lane.ready) is not None:
                 self._pauses.reset()
-                ready = lane.ready
                 told = {"token": self.spec.token, "sessions": ready.sessions, "loop": ready.loop}
                 log.info("lane.ready", extra=told)
                 self._recorder.lane_started(spec, lane)
@@ -288,8 +290,7 @@ class LaneProcesses:
         self.closing = True
         self.stop()
         if self._running:
-            timeout_s = min(self.spec.settings.call_timeout_s, within_s)
-            await asyncio.wait(set(self._running), timeout=timeout_s)
+            await asyncio.wait(set(self._running), timeout=min(self.spec.settings.call_timeout_s, within_s))
         self.kill()
 
     def kill(self) -> None:

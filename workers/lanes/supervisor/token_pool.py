@@ -55,7 +55,6 @@ class TokenPool:
         self._observer = services.observer
         self._capacity_listener = services.capacity_listener
         self._now_s = services.now_s
-        self._processes = LaneProcesses(spec, services, most=most_lanes, listener=self)
         self._scheduler = ChunkScheduler(
             chunk_target_s=settings.chunk_target_s, poison_crashes=settings.poison_attempts
         )
@@ -66,6 +65,7 @@ class TokenPool:
             now_s=services.now_s,
             randomness=services.randomness,
         )
+        self._processes = LaneProcesses(spec, services, most=most_lanes, listener=self, breaker=self._breaker)
         self.requests = LaneRequests(self._processes, self)
         self.status = PoolStatus(self._processes, self._scheduler, self._breaker)
         self._given_at = self._now_s()

@@ -54,6 +54,11 @@ class BreakerSetup:
         return self.breaker.close_if_due(self.settings)
 
     def refuse(self) -> None:
+        """A lane is started, and the token refuses its PIN."""
+        self.breaker.lane_starting(self.settings)
+        self.token_refuses()
+
+    def token_refuses(self) -> None:
         self.pins.remember("acme", Secret("1234"))
         self.breaker.trip(Circuit.REFUSED)
 
@@ -117,9 +122,20 @@ def test_a_changed_pin_file_is_one_more_try(setup: BreakerSetup) -> None:
     written = setup.pin_file.stat().st_mtime_ns
     os.utime(setup.pin_file, ns=(written, written + 1_000_000_000))
     assert setup.tick()
-    setup.breaker.trip(Circuit.REFUSED)
+    setup.refuse()
     assert not setup.tick()
     setup.pin_file.unlink()
+    assert not setup.tick()
+
+
+def test_a_pin_file_that_changed_while_the_lane_logged_in_is_one_more_try(setup: BreakerSetup) -> None:
+    """The refused PIN was read from the file before the change; the PIN that is refused next was read after it."""
+    setup.breaker.lane_starting(setup.settings)
+    written = setup.pin_file.stat().st_mtime_ns
+    os.utime(setup.pin_file, ns=(written, written + 1_000_000_000))
+    setup.token_refuses()
+    assert setup.tick()
+    setup.refuse()
     assert not setup.tick()
 
 

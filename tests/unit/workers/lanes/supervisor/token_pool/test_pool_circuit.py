@@ -86,13 +86,20 @@ async def test_a_lane_that_cannot_be_reached_is_counted(make_pool: MakePool) -> 
         assert setup.observer.failed == ["unreachable"]
 
 
-async def refused(setup: PoolSetup) -> None:
-    """The lane has found the PIN refused, and remembered it."""
+async def refused(setup: PoolSetup, *, file_changes: bool = False) -> None:
+    """The lane has found the PIN refused, and remembered it; meanwhile its file is changed, or not."""
     await setup.submit(FakeJob("a"))
+    if file_changes:
+        change_pin_file(setup)
     setup.pins.remember("acme", Secret("1234"))
     setup.lanes[-1].fail("CKR_PIN_INCORRECT", LaneExit.PIN)
     await turn()
     assert setup.observer.circuits[-1] is Circuit.REFUSED
+
+
+def change_pin_file(setup: PoolSetup) -> None:
+    written = setup.pin_file.stat().st_mtime_ns
+    os.utime(setup.pin_file, ns=(written, written + 1_000_000_000))
 
 
 async def test_a_refused_pin_is_not_tried_again_by_time_alone(make_pool: MakePool) -> None:
@@ -123,14 +130,21 @@ async def test_a_changed_pin_file_is_tried_once(make_pool: MakePool) -> None:
     async with make_pool() as setup:
         await refused(setup)
         await setup.pass_time(1)
-        written = setup.pin_file.stat().st_mtime_ns
-        os.utime(setup.pin_file, ns=(written, written + 1_000_000_000))
+        change_pin_file(setup)
         await setup.pass_time(1)
         assert setup.healthy()
         await refused(setup)
         await setup.pass_time(1)
         await setup.pass_time(1)
         assert not setup.healthy(), "one change is one try"
+
+
+async def test_a_pin_file_that_changes_while_the_lane_logs_in_is_tried(make_pool: MakePool) -> None:
+    """The lane had read the PIN before; nothing else would show that the operator has replaced it."""
+    async with make_pool() as setup:
+        await refused(setup, file_changes=True)
+        await setup.pass_time(0.5)
+        assert setup.healthy()
 
 
 async def test_one_lane_that_reports_the_token_away_opens_the_circuit(make_pool: MakePool) -> None:
