@@ -33,6 +33,16 @@ def wait_after(error: SigningError, randomness: Randomness = random) -> float:
     return min(max(advised_s, _LEAST_WAIT_S), _MOST_WAIT_S) * (1.0 + 0.5 * randomness.random())
 
 
+def backoff_s(failures: int, *, first_s: float, most_s: float, at_random: float) -> float:
+    """Wait after so many failures in a row, in seconds: doubled from ``first_s`` to ``most_s``, and shortened by up to half.
+
+    ``at_random``: a number from 0 (by half) to 1 (not at all).
+    """
+    doublings = min(failures - 1, 32)  # 2**32 is above any most_s, and no float overflows
+    whole_s = min(first_s * 2.0**doublings, most_s)
+    return whole_s * (0.5 + 0.5 * at_random)
+
+
 @dataclass(slots=True, kw_only=True)
 class Backoff:
     """Waits that double from ``first_s`` to ``most_s``, each shortened by up to half at random."""
@@ -40,14 +50,15 @@ class Backoff:
     first_s: float = 0.1
     most_s: float = 5.0
     randomness: Randomness = random
-    _tries: int = 0
+    _failures: int = 0
 
     def next_s(self) -> float:
         """The next wait, in seconds."""
-        whole = min(self.first_s * 2.0**self._tries, self.most_s)
-        self._tries = min(self._tries + 1, 32)  # 2**32 is above any most_s, and no float overflows
-        return whole * (0.5 + 0.5 * self.randomness.random())
+        self._failures += 1
+        return backoff_s(
+            self._failures, first_s=self.first_s, most_s=self.most_s, at_random=self.randomness.random()
+        )
 
     def reset(self) -> None:
         """Start over after a success."""
-        self._tries = 0
+        self._failures = 0

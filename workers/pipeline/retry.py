@@ -1,7 +1,7 @@
 """Retry: claimed jobs that were not signed go back to their queue (nack), at once or after a delay.
 
-``JobReturner._nack_of`` decides. After a fault of the HSM the attempt counts, and the job waits 1, 2, then 4 s each time until
-its envelope expires; after a host's clock was set back likewise, up to 60 s. A job whose token became unavailable keeps its
+``JobReturner._nack_of`` decides. After a fault of the HSM the attempt counts, and the job waits 1, 2, then 4 s each time,
+shortened by up to half at random, until its envelope expires; after a host's clock was set back likewise, up to 60 s. A job whose token became unavailable keeps its
 count and waits 0.5 to 1 s. At a shutdown, and where no token of the tenant can be used, it keeps its place in the queue, for
 another worker. ``queueing/redis/lua/nack.lua`` puts it back and refunds its charge, but not after a fault of the HSM. A job
 that crashes lanes or workers is not retried for ever but becomes a dead letter (``queueing/broker/dead_letters.py``). Clients
@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from queueing.aio.backoff import Randomness, backoff_s
 from queueing.errors import ClockSetBack, HsmFault, QueueUnavailable
 from queueing.unix_time import unix_ms
 from workers.journal.records import ReturnedRecord
@@ -41,7 +43,8 @@ TURNED_BACK_DELAY_S: Final = 0.5
 token that recovers is to be used within five seconds, three of which may be the pause of its circuit breaker."""
 
 LONGEST_RETRY_DELAY_S: Final = 4.0
-"""A job on which the HSM failed waits twice as long each time, up to this; it is tried until its envelope expires."""
+"""A job on which the HSM failed waits twice as long each time, up to this, less up to half at random, so that an HSM does not get
+the jobs of all workers at the same moment; it is tried until its envelope expires."""
 
 LONGEST_CLOCK_DELAY_S: Final = 60.0
 """The same for a job that this host refuses because its clock was set back. Each try writes the envelope to the log, and only
@@ -60,7 +63,7 @@ class _Nack:
 class JobReturner:
     """The ``JobSink`` of jobs without a result. Independent of the publisher, which the log may hold up."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that a returned job passes
         self,
         claims: Claims,
         *,
@@ -69,6 +72,7 @@ class JobReturner:
         settlement: JobSettlement,
         shutdown: ShutdownDeadline,
         metrics: Metrics,
+        randomness: Randomness = random,
     ) -> None:
         self._claims = claims
         self._wal = wal
@@ -76,6 +80,7 @@ class JobReturner:
         self._settlement = settlement
         self._shutdown = shutdown
         self._metrics = metrics
+        self._randomness = randomness
         self._jobs: list[ActiveJob] = []
         self._wake = asyncio.Event()
 
@@ -120,27 +125,28 @@ class JobReturner:
         return "drain" if error is None else reason_label(error.reason)
 
     def _batches(self, jobs: list[ActiveJob]) -> dict[_Nack, dict[str, list[ClaimedJob]]]:
-        """Jobs by tenant, for each way to return them."""
+        """Jobs by tenant, for each way to return them. One random number for all: jobs of one delay share a round trip."""
+        at_random = self._randomness.random()
         batches: dict[_Nack, dict[str, list[ClaimedJob]]] = {}
         for job in jobs:
-            by_tenant = batches.setdefault(self._nack_of(job), {})
+            by_tenant = batches.setdefault(self._nack_of(job, at_random), {})
             by_tenant.setdefault(job.claimed.tenant, []).append(job.claimed)
         return batches
 
-    def _nack_of(self, job: ActiveJob) -> _Nack:
+    def _nack_of(self, job: ActiveJob, at_random: float) -> _Nack:
         """A job whose delay grows counts its attempts; only the HSM may have spent what its limits charged."""
         faulted = isinstance(job.unavailable, HsmFault)
         counts = faulted or isinstance(job.unavailable, ClockSetBack)
-        return _Nack(counts, not faulted, self._delay_s(job, counts=counts))
+        return _Nack(counts, not faulted, self._delay_s(job, at_random, counts=counts))
 
-    def _delay_s(self, job: ActiveJob, *, counts: bool) -> float:
+    def _delay_s(self, job: ActiveJob, at_random: float, *, counts: bool) -> float:
         """Delay before a requeued job is due, in seconds. 0.0 where this worker will not claim it at once: it shuts down, or no token of the tenant can be used."""
         shutting_down = self._shutdown.asked.is_set()
         if shutting_down or not job.delayed or not self._lanes.can_sign(job.claimed.tenant):
             return 0.0
         if counts:
             most_s = LONGEST_RETRY_DELAY_S if isinstance(job.unavailable, HsmFault) else LONGEST_CLOCK_DELAY_S
-            return min(RETURN_DELAY_S * 2.0 ** min(job.claimed.attempt - 1, 8), most_s)
+            return backoff_s(job.claimed.attempt, first_s=RETURN_DELAY_S, most_s=most_s, at_random=at_random)
         return TURNED_BACK_DELAY_S if job.turned_back else RETURN_DELAY_S
 
     async def _nack(self, batch: dict[str, list[ClaimedJob]], how: _Nack) -> None:

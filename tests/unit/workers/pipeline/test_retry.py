@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -12,9 +12,11 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
+from queueing.aio.backoff import Randomness
 from queueing.broker.claims import ClaimedJob, Claims
 from queueing.errors import ClockSetBack, QueueUnavailable, TokenUnavailable
 from queueing.protocol.jobs import JobHints, WireError
+from tests.support.clocks.fixed_random import FixedRandom
 from tests.support.fakes.active_jobs import claimed, envelope, job_in_work, one_sink, signed
 from tests.support.waiting import turn
 from workers.active_job import ActiveJob
@@ -71,6 +73,13 @@ def around() -> Surroundings:
 
 @pytest.fixture
 async def returner(around: Surroundings) -> AsyncIterator[JobReturner]:
+    """Its delays are not shortened."""
+    async with running_returner(around, FixedRandom(1.0)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running_returner(around: Surroundings, randomness: Randomness) -> AsyncIterator[JobReturner]:
     made = JobReturner(
         cast("Claims", around),
         wal=cast("WriteAheadLog", around),
@@ -78,6 +87,7 @@ async def returner(around: Surroundings) -> AsyncIterator[JobReturner]:
         settlement=cast("JobSettlement", around),
         shutdown=around.shutdown,
         metrics=around.metrics,
+        randomness=randomness,
     )
     running = asyncio.ensure_future(made.run())
     yield made
@@ -192,6 +202,17 @@ async def test_jobs_of_one_round_that_return_alike_share_a_round_trip(
     job_in_work(returner, job_id=b"c").slice_faulted(0, 1)
     await turn()
     assert around.nacks == [([b"a", b"b"], False, 0), ([b"c"], True, 2000)]
+
+
+async def test_jobs_that_the_hsm_failed_on_come_back_earlier_by_up_to_half_at_random(
+    around: Surroundings,
+) -> None:
+    """An HSM that recovers does not get the jobs of all workers at once; those of one round share a random number."""
+    async with running_returner(around, FixedRandom(0.0)) as returner:
+        for name in (b"a", b"b"):
+            job_in_work(returner, job_id=name).slice_faulted(0, 1)
+        await turn()
+    assert around.nacks == [([b"a", b"b"], True, 1000)]
 
 
 async def test_a_worker_that_shuts_down_returns_jobs_without_delay(
