@@ -70,9 +70,14 @@ def _shards(report: RedisReport, config: RedisConfig, where: str) -> Iterator[Fi
 def _version(report: RedisReport, where: str, package: ServerPackage | None) -> Finding:
     check, version = f"{_CHECK}version", str(report.info.get("redis_version", ""))
     if "valkey_version" in report.info:  # its redis_version is the one that it is compatible with
-        return _other_server(where, f"valkey {report.info['valkey_version']}", package)
+        server = f"valkey {report.info['valkey_version']}"
+        return _other_server(
+            where, server, package, "Sigmill does not know which versions have known vulnerabilities"
+        )
     if str(report.info.get("server_name", "redis")) != "redis":
-        return _other_server(where, f"{report.info['server_name']} {version}", package)
+        return _other_server(
+            where, f"{report.info['server_name']} {version}", package, "not tested with Sigmill"
+        )
     try:
         major, minor, patch = (int(part) for part in version.split(".")[:3])
     except ValueError:
@@ -120,9 +125,9 @@ def _of_package(where: str, version: str, package: ServerPackage) -> Finding:
     )
 
 
-def _other_server(where: str, server: str, package: ServerPackage | None) -> Finding:
+def _other_server(where: str, server: str, package: ServerPackage | None, why: str) -> Finding:
     of = "" if package is None else f" ({package.name} {package.version})"
-    return warning(f"{_CHECK}version", where, f"{server}{of}: not tested with Sigmill")
+    return warning(f"{_CHECK}version", where, f"{server}{of}: {why}")
 
 
 def _eviction(report: RedisReport, where: str) -> Finding:

@@ -190,8 +190,8 @@ async def test_a_tool_that_ends_while_it_waits_leaves_the_others(rig: AgentRig) 
     await rig.sign(digests(2)[1])
 
 
-async def test_nobody_signs_in_time(farm: Farm, path: Path) -> None:
-    """At its deadline the agent gives up for the tool, with the reason."""
+async def test_a_digest_that_is_not_signed_in_time_fails(farm: Farm, path: Path) -> None:
+    """At its deadline the agent fails the tool's call, and notes an error that may be retried."""
     failures = FailureLog()
     await farm.responder.pause()
     async with agent(farm, path, failures, deadline_s=0.5):

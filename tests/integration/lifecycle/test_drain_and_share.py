@@ -63,7 +63,7 @@ async def test_two_workers_share_a_queue(make_rig: MakeRig) -> None:
 
 
 async def test_the_jobs_of_a_killed_worker_are_done_by_another(make_rig: MakeRig) -> None:
-    """SIGKILL of the worker and its lanes: when the leases have run out, the second one signs the rest."""
+    """The lanes of a worker that got SIGKILL end with it; when its leases have run out, another worker signs the rest."""
     rig = make_rig(worker={"lease_s": 2.0}, token={"acme": "lanes = 1"})
     rig.wrap = behind_simhsm(rig.directory, sign_us=3_000)
     first = rig.start_worker(1)

@@ -27,7 +27,7 @@ def deadletter(rig: Rig, *words: str) -> list[dict[str, object]]:
 
 
 async def test_a_poisoned_job_is_kept_shown_and_signed_when_it_is_tried_again(make_rig: MakeRig) -> None:
-    """The client is told; after the module was mended the operator puts the job back, and the client gets it."""
+    """The client is told; after the module was repaired the operator requeues the job, and the client gets it."""
     rig = make_rig()
     rig.wrap = behind_simhsm(rig.directory)
     bad = hashlib.sha256(b"poison").digest()

@@ -124,15 +124,16 @@ async def test_a_slot_that_is_on_its_way_is_an_error_of_its_commands_alone(error
 
 
 async def test_after_a_node_failed_its_commands_go_to_its_successor() -> None:
-    """Once, where the cluster names another primary by then."""
+    """A command is sent again once, to the primary that the cluster names by then."""
 
     def answer(at: Address, i: int, _: bool) -> Any:
         if at == OLD:
             raise RedisConnectionError("refused")
         return i
 
-    found, _ = await answers_of(FixedTopology({A: OLD}, {A: NEW}), [A], answer)
+    found, sent = await answers_of(FixedTopology({A: OLD}, {A: NEW}), [A], answer)
     assert found == [0]
+    assert [address for address, _, _ in sent] == [OLD, NEW]
 
 
 async def test_a_command_sent_once_is_not_sent_to_a_successor() -> None:

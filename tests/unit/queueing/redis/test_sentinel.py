@@ -91,5 +91,6 @@ async def test_a_silent_sentinel_holds_up_nobody_for_long(monkeypatch: pytest.Mo
 )
 async def test_no_primary_is_an_error_that_is_tried_again(fakes: list[FakeSentinel]) -> None:
     """It is a ConnectionError, which the pool's retries and all that wait for Redis know."""
-    with pytest.raises(MasterNotFoundError):
+    with pytest.raises(MasterNotFoundError) as caught:
         await primary_by(*fakes)
+    assert isinstance(caught.value, RedisConnectionError)

@@ -137,7 +137,8 @@ async def check(publisher: DirectoryPublisher) -> None:
 async def test_every_directory_is_published_at_the_start(
     service: Service, publisher: DirectoryPublisher
 ) -> None:
-    """And not again before it is due."""
+    """Each is published once, and not again before it is due."""
+    assert service.published == [ACME, GLOBEX]
     await check(publisher)
     assert service.published == [ACME, GLOBEX]
 

@@ -56,8 +56,8 @@ def test_authorities_of_clients_that_end_are_told_in_time(file: Path, days: int,
     assert states(file, NOW_S + days * DAY_S)["ca.pem"] is state
 
 
-def test_a_mistake_of_the_file_hides_nothing_else(file: Path) -> None:
-    """It is the one finding, with the place in the file."""
+def test_a_file_with_a_mistake_has_one_finding(file: Path) -> None:
+    """The finding is a failure and names the place in the file; nothing else of the file is judged."""
     file.write_text(file.read_text().replace("private_key_file", "private_keys_file"))
     (finding,) = check_relay(file, NOW_S)
     assert finding.state is State.FAIL

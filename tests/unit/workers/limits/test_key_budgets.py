@@ -172,7 +172,7 @@ async def test_a_reservation_whose_answer_was_lost_stays_spent(usage: Usage, bud
 
 
 async def test_a_shard_that_does_not_count_holds_up_the_jobs_of_its_keys_only(usage: Usage) -> None:
-    """The others are reserved as ever."""
+    """A job of another key is reserved and counted as before."""
     key = cast("TenantKey", SimpleNamespace(policy=POLICY))
     budgets = KeyBudgets(
         cast("Redis", None),
@@ -181,6 +181,10 @@ async def test_a_shard_that_does_not_count_holds_up_the_jobs_of_its_keys_only(us
     usage.damaged = frozenset({"acme"})
     away, other = job_in_work(None, 4), job_in_work(None, 4, tenant="globex")
     assert [*await budgets.reserve([away, other], NOW_MS)] == [away]
+    assert usage["release"] == 8
+    budgets.settle(other)
+    await budgets.return_unused()
+    assert usage["release"] == 4, "what the other job did not sign was given back"
 
 
 async def test_a_redis_that_refuses_reserves_nothing(usage: Usage, budgets: KeyBudgets) -> None:

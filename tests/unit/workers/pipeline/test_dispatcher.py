@@ -64,6 +64,9 @@ class Lanes:
     lacking: bool = False
     pieces: list[Slice] = field(default_factory=list)
     pumped: int = 0
+    log: list[Record] = field(default_factory=list)
+    records_before: list[int] = field(default_factory=list)
+    """Records in the log when each slice came."""
 
     @property
     def status(self) -> Lanes:
@@ -74,6 +77,7 @@ class Lanes:
 
     def submit(self, piece: Slice) -> None:
         self.pieces.append(piece)
+        self.records_before.append(len(self.log))
 
     def pump(self) -> None:
         self.pumped += 1
@@ -88,8 +92,8 @@ class Worker:
         )
         text = f"{tenant_text()}\n{second}{version_lines(p256_key(2), token='globex')}"
         config = CurrentConfig(load_configuration(Site(folder, tenants={"acme": text}).write().config))
-        self.lanes = {token: Lanes(token) for token in ("acme", "globex")}
         self.log: list[Record] = []
+        self.lanes = {token: Lanes(token, log=self.log) for token in ("acme", "globex")}
         self.over_budget = self.shut_down_meanwhile = False
         self.uncounted: set[ActiveJob] = set()
         self.reserved: list[ActiveJob] = []
@@ -171,10 +175,11 @@ def worker(tmp_path: Path) -> Worker:
 
 
 async def test_a_job_goes_to_the_token_that_has_its_key(worker: Worker) -> None:
-    """Its intent is in the log before."""
+    """Its intent is in the log before a lane gets it."""
     job = worker.job("release")
     await worker.dispatcher.dispatch([job])
     assert [piece.job for piece in worker.lanes["acme"].pieces] == [job]
+    assert worker.lanes["acme"].records_before == [1]
     assert worker.lanes["acme"].pumped == 1
     assert len(worker.log) == 1
 

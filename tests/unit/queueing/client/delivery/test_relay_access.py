@@ -92,13 +92,15 @@ async def test_many_envelopes_are_sent_in_requests_that_a_relay_reads(
     ],
     ids=["another number", "rubbish", "away", "denied", "malformed"],
 )
-async def test_a_submit_that_failed_as_a_whole_is_tried_again(
+async def test_a_submit_that_failed_as_a_whole_is_an_outage_of_the_queue(
     connection: Connection, access: RelayAccess, answer: bytes | SigningError
 ) -> None:
-    """As with Redis: the caller waits, and learns at its deadline why."""
+    """The submitter retries an outage until the caller's deadline, as with Redis; the access itself sends once."""
     connection.answers = [answer]
-    with pytest.raises(QueueUnavailable):
+    with pytest.raises(QueueUnavailable) as caught:
         await access.submit([submission("a"), submission("b")])
+    assert caught.value.retryable
+    assert len(connection.sent) == 1
 
 
 async def test_the_time_after_which_a_shed_client_comes_back_is_kept(
