@@ -23,6 +23,14 @@ LONGEST_PAUSE_S: Final = 1.0
 SILENCE_S: Final = 10.0
 """A connection that is silent for so long gets a PING, and is taken as dead when it stays silent for as long again."""
 
+_SUBSCRIBED: Final = frozenset(
+    {
+        ("psubscribe", keyspace.DOORBELL_PATTERN.encode()),
+        ("subscribe", keyspace.ORDERS_BELL.encode()),
+    }
+)
+"""Types and channels of the messages that confirm the subscription."""
+
 
 async def listen(
     redis: Redis,
@@ -34,8 +42,10 @@ async def listen(
 ) -> None:
     """Call ``ring(tenant)`` for each bell until cancelled, and ``reconnected`` when bells may have been missed.
 
-    ``order`` gets each published stop order, unverified. After an error of Redis the
-    subscription is made again. A missed bell delays a job until the next poll, and loses none.
+    ``order`` gets each published stop order, unverified. After an error of Redis the subscription is made again, by redis-py
+    where the connection broke. Each time ``reconnected`` is called once Redis has confirmed all of it: no bell is missed
+    from there on, and every job that came before is found by a claim. A missed bell delays a job until the next poll, and
+    loses none.
     """
     backoff = backoff or Backoff(most_s=LONGEST_PAUSE_S)
     while True:
@@ -43,10 +53,16 @@ async def listen(
             async with redis.pubsub() as subscription:
                 await subscription.psubscribe(keyspace.DOORBELL_PATTERN)
                 await subscription.subscribe(keyspace.ORDERS_BELL)
-                reconnected()
-                backoff.reset()
+                unconfirmed = set(_SUBSCRIBED)
                 while True:
-                    _dispatch(await _next_message(subscription), ring, order)
+                    message = await _next_message(subscription)
+                    if (message["type"], message["channel"]) in unconfirmed:
+                        unconfirmed.remove((message["type"], message["channel"]))
+                        if not unconfirmed:
+                            reconnected()
+                            backoff.reset()
+                            unconfirmed = set(_SUBSCRIBED)  # it is confirmed again on each new connection
+                    _dispatch(message, ring, order)
         except REDIS_ERRORS:
             await asyncio.sleep(backoff.next_s())
 

@@ -15,7 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from bench.hsm.simhsm import write_rules
 from queueing import Signature, SigningClient
+from queueing.aio.owned_tasks import end_tasks
 from queueing.broker.claims import ClaimRequest, ClaimResult, Claims
+from queueing.broker.doorbell import listen
 from queueing.config.redis import RedisConfig
 from queueing.coordination import stop_order_feed
 from queueing.errors import ConfigError, QueueUnavailable
@@ -219,6 +221,32 @@ def test_a_stop_order_reaches_workers_at_whichever_node_they_listen(
         return count
 
     assert asyncio.run(publish()) == 3
+
+
+def test_no_doorbell_is_missed_from_the_confirmation_on_whichever_node_rings(
+    shards: RedisCluster, tmp_path: Path
+) -> None:
+    """It is heard by way of the node that has the subscription, also after the connection was cut."""
+
+    async def ring() -> list[str]:
+        heard: list[str] = []
+        begun: list[int] = []
+        redis = _connect(shards, tmp_path)
+        await redis.ping()
+        members = await redis.members()
+        listening = asyncio.create_task(listen(redis, heard.append, lambda: begun.append(1)))
+        for times in (1, 2):
+            await until_async(lambda times=times: len(begun) == times, "it listens")  # type: ignore[misc]
+            for node in members:
+                await node.publish(keyspace.doorbell("acme"), "acme")
+            await until_async(lambda times=times: len(heard) == 3 * times, "each bell is heard")  # type: ignore[misc]
+            for node in members:
+                await node.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")  # type: ignore[no-untyped-call]
+        await end_tasks([listening])
+        await redis.aclose()
+        return heard
+
+    assert asyncio.run(ring()) == ["acme"] * 6
 
 
 def test_a_lease_that_was_moved_before_its_queue_is_not_lost(tmp_path: Path) -> None:

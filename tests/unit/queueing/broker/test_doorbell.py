@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError
 
 from queueing.aio.backoff import Backoff
 from queueing.broker import doorbell
@@ -16,7 +17,9 @@ from queueing.protocol import keyspace
 from tests.support.clocks.fixed_random import FixedRandom
 
 BELL = {"type": "pmessage", "channel": keyspace.doorbell("acme").encode(), "data": b"acme"}
-CONFIRMED = {"type": "psubscribe", "channel": b"", "data": 1}
+BELLS_CONFIRMED = {"type": "psubscribe", "channel": keyspace.DOORBELL_PATTERN.encode(), "data": 1}
+ORDERS_CONFIRMED = {"type": "subscribe", "channel": keyspace.ORDERS_BELL.encode(), "data": 2}
+CONFIRMED = (BELLS_CONFIRMED, ORDERS_CONFIRMED)
 PONG = {"type": "pong", "channel": None, "data": b""}
 SILENCE = None
 
@@ -95,24 +98,55 @@ async def test_bells_and_orders_are_passed_on_and_nothing_else(monkeypatch: pyte
     """Confirmations, answers to PING and bells of no tenant ring nothing."""
     stray = {"type": "pmessage", "channel": b"elsewhere", "data": b""}
     order = {"type": "message", "channel": keyspace.ORDERS_BELL.encode(), "data": b"signed"}
-    redis = FakeRedis([CONFIRMED, CONFIRMED, stray, BELL, PONG, order])
+    redis = FakeRedis([*CONFIRMED, stray, BELL, PONG, order])
     heard = await listened(redis, monkeypatch)
     assert (heard.rung, heard.orders, heard.subscribed, redis.pings) == (["acme"], [b"signed"], 1, 0)
 
 
 async def test_a_silent_server_that_answers_its_ping_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each silence costs one PING; an answer to it keeps the subscription."""
-    redis = FakeRedis([CONFIRMED, SILENCE, PONG, SILENCE, PONG, BELL])
+    redis = FakeRedis([*CONFIRMED, SILENCE, PONG, SILENCE, PONG, BELL])
     heard = await listened(redis, monkeypatch)
     assert (redis.pings, heard.subscribed, heard.rung, heard.pauses_s) == (2, 1, ["acme"], [])
 
 
 async def test_a_server_that_answers_no_ping_is_subscribed_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """After two silences with a PING between them the connection is taken as dead; bells may have been missed."""
-    redis = FakeRedis([CONFIRMED, SILENCE, SILENCE, BELL])
+    redis = FakeRedis([*CONFIRMED, SILENCE, SILENCE, *CONFIRMED, BELL])
     heard = await listened(redis, monkeypatch)
     assert (redis.pings, heard.subscribed, heard.rung) == (1, 2, ["acme"])
     assert len(heard.pauses_s) == 1
+
+
+@pytest.mark.parametrize("confirmed", [[], [BELLS_CONFIRMED], [ORDERS_CONFIRMED]])
+async def test_a_subscription_holds_once_all_of_it_is_confirmed(
+    confirmed: list[dict[str, Any] | Exception | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bell that rings after the command and before Redis has it is heard by no listener: what came until then is claimed."""
+    heard = await listened(FakeRedis(confirmed), monkeypatch)
+    assert heard.subscribed == 0
+
+
+async def test_bells_before_the_confirmation_ring_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doorbells are confirmed first; the listener claims for all when the orders are confirmed as well."""
+    heard = await listened(FakeRedis([BELLS_CONFIRMED, BELL, ORDERS_CONFIRMED]), monkeypatch)
+    assert (heard.rung, heard.subscribed) == (["acme"], 1)
+
+
+async def test_a_connection_that_redis_py_made_again_may_have_missed_bells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It subscribes again without an error: the confirmations, in whichever order, are all that is seen of it."""
+    heard = await listened(FakeRedis([*CONFIRMED, BELL, *reversed(CONFIRMED), BELL]), monkeypatch)
+    assert (heard.rung, heard.subscribed, heard.pauses_s) == (["acme", "acme"], 2, [])
+
+
+async def test_a_refused_subscription_is_tried_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without the right to the channels gets the command sent, and an error: no claim for all tenants each time."""
+    backoff = Backoff(first_s=0.1, most_s=1.0, randomness=FixedRandom(1.0, 1.0, 1.0))
+    redis = FakeRedis([NoPermissionError(), NoPermissionError(), NoPermissionError()])
+    heard = await listened(redis, monkeypatch, backoff)
+    assert (heard.subscribed, heard.pauses_s) == (0, [0.1, 0.2, 0.4])
 
 
 async def test_pauses_are_spread_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
