@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -29,15 +30,6 @@ def run_evidence(
 
     The command and all that it started end with this call. Its standard input is empty.
     """
-
-    def failed(why: str) -> ConfigError:
-        return ConfigError(
-            f"[tokens.{token}]",
-            "evidence",
-            f"`{command[0]}` {why}",
-            "Run the command by hand, and correct `evidence`.",
-        )
-
     try:
         process = subprocess.Popen(
             command,
@@ -48,7 +40,7 @@ def run_evidence(
             start_new_session=True,
         )
     except OSError as error:
-        raise failed(f"cannot be started ({error.strerror})") from error
+        raise _failed(token, command, f"cannot be started ({error.strerror})") from error
     try:
         output, said = _read(process, time.monotonic() + timeout_s)
     finally:
@@ -56,15 +48,35 @@ def run_evidence(
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
     if output is None:
-        raise failed(f"did not end within {timeout_s:g} s")
+        raise _failed(
+            token,
+            command,
+            f"did not end within {timeout_s:g} s, or a program that it started holds its output",
+        )
     if len(output) > LARGEST_BYTES:
-        raise failed(f"printed more than {LARGEST_BYTES // 1024} kB")
+        raise _failed(token, command, f"printed more than {LARGEST_BYTES // 1024} kB")
     if code != 0:
         last = said.decode(errors="replace").strip().splitlines()[-1:]
-        raise failed(f"ended with {code}" + "".join(f": {line:.200}" for line in last))
+        ended = f"ended with {code}" if code > 0 else f"was ended by signal {-code}"
+        raise _failed(token, command, ended + "".join(f": {line:.200}" for line in last))
     if not output:
-        raise failed("printed nothing")
+        raise _failed(token, command, "printed nothing")
     return output
+
+
+def check_evidence_command(token: str, command: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    """Raise ``ConfigError`` for a command that is not there, or is no program: it is seen before a key is made."""
+    if shutil.which(command[0], path=environment.get("PATH", os.defpath)) is None:
+        raise _failed(token, command, "cannot be started (there is no such file, or it may not be executed)")
+
+
+def _failed(token: str, command: tuple[str, ...], why: str) -> ConfigError:
+    return ConfigError(
+        f"[tokens.{token}]",
+        "evidence",
+        f"`{command[0]}` {why}",
+        "Run the command by hand, and correct `evidence`.",
+    )
 
 
 def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes | None, bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
-from workers.token_admin.evidence import run_evidence
+from workers.token_admin.evidence import check_evidence_command, run_evidence
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "SIGMILL_KEY": "acme.release.v1"}
 
@@ -32,7 +32,7 @@ def test_its_output_is_kept_as_it_is() -> None:
         ("import sys; print('no card in the reader', file=sys.stderr); sys.exit(3)", "ended with 3: no card in the reader"),
         ("while True: print('x' * 65536)", "printed more than 1024 kB"),
         ("pass", "printed nothing"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended with -11"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "was ended by signal 11"),
     ],
 )  # fmt: skip
 def test_a_command_that_fails_or_prints_without_end_is_told(program: str, problem: str) -> None:
@@ -66,3 +66,15 @@ def test_a_command_that_is_not_there_is_named() -> None:
     """By its path."""
     with pytest.raises(ConfigError, match="/no/such/tool` cannot be started"):
         run_evidence("acme", ("/no/such/tool",), ENVIRONMENT)
+
+
+def test_a_command_that_cannot_be_started_is_noticed_before_it_is_needed(tmp_path: Path) -> None:
+    """It is found as the system would find it: by its path, or by name in PATH."""
+    plain = tmp_path / "attest"
+    plain.write_text("#!/bin/sh\n")
+    for words in (("/no/such/tool",), ("no-such-tool",), (str(tmp_path),), (str(plain),)):
+        with pytest.raises(ConfigError, match="cannot be started"):
+            check_evidence_command("acme", words, ENVIRONMENT)
+    plain.chmod(0o755)
+    check_evidence_command("acme", (str(plain), "--json"), ENVIRONMENT)
+    check_evidence_command("acme", ("sh",), ENVIRONMENT)

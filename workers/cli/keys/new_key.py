@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from queueing.errors import ConfigError, SigningError, TokenUnavailable
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
-from workers.cli.keys.origins.ceremony import Ceremony
+from workers.cli.keys.origins.ceremony import Ceremony, check_evidence
 from workers.cli.keys.origins.files import OriginFiles, StatedKey, print_files
 from workers.cli.keys.origins.records import HeldCeremony, finish, open_ceremony
 from workers.cli.keys.request import RequestedCertificate, print_request
@@ -66,7 +66,10 @@ class Papers:
 
 def make_key(output: Output, request: KeyRequest, kind: KeyKind, label: str | None, papers: Papers) -> None:
     """Create the key, print it, write it if that was asked for, then make and print its papers."""
-    ceremony = None if papers.witnesses is None else open_ceremony(request, papers.witnesses)
+    ceremony = None
+    if papers.witnesses is not None:
+        check_evidence(request.scope, request.token)
+        ceremony = open_ceremony(request, papers.witnesses)
     facts = _created(request, kind, label or request.default_label(), ceremony)
     request = dataclasses.replace(request, created=datetime.now(UTC))
     if request.tenant is None:

@@ -31,12 +31,14 @@ from workers.pki.origin import (
     speaks_of,
 )
 from workers.pki.schemes import openssl_verifies_cms
-from workers.token_admin.evidence import run_evidence
+from workers.token_admin.evidence import check_evidence_command, run_evidence
 from workers.token_admin.owned_tokens import admin_for
 
 if TYPE_CHECKING:
     from workers.cli.keys.request import RequestedCertificate
+    from workers.config.loading import ServiceScope
     from workers.config.service_file import ServiceConfiguration
+    from workers.config.settings import TokenSettings
     from workers.token_admin.client import TokenAdmin
 
 
@@ -139,8 +141,7 @@ class Ceremony:
         if not settings.evidence:
             return None
         environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            **settings.environment,
+            **_evidence_environment(settings),
             "SIGMILL_KEY": f"{key.tenant}.{key.key}.v{key.version}",
             "SIGMILL_PUBLIC_KEY": key.public_key.spki.hex(),
         }
@@ -198,3 +199,14 @@ class Ceremony:
             evidence=None if evidence is None else str(collected),
             openssl_reads_it=openssl_verifies_cms(self.service.service_key.public_key.kind),
         )
+
+
+def check_evidence(scope: ServiceScope, token: str) -> None:
+    """Raise ``ConfigError`` where the vendor's command of this token cannot be started."""
+    settings = scope.tokens[token]
+    if settings.evidence:
+        check_evidence_command(token, settings.evidence, _evidence_environment(settings))
+
+
+def _evidence_environment(settings: TokenSettings) -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", os.defpath), **settings.environment}
