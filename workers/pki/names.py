@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 
 from cryptography import x509
@@ -34,6 +35,16 @@ _MOST_CHARACTERS: Final[dict[x509.ObjectIdentifier, int]] = {
     NameOID.JURISDICTION_COUNTRY_NAME: 2,
 }
 
+_WRONG_LENGTH: Final = re.compile(r"length must be >= (\d+) and <= (\d+), but it was (\d+)")
+"""Words of cryptography about a value of a subject, which it checks while it reads."""
+
+_VALUE: Final[dict[str, tuple[re.Pattern[str], str]]] = {
+    # RFC 5280 4.2.1.6: all three are IA5String; without blanks and control characters, which no authority issues
+    "dns": (re.compile(r"[!-~]+"), "a name in ASCII, with xn--… for other letters"),
+    "email": (re.compile(r"[!-?A-~]+@[!-?A-~]+"), "an address in ASCII, such as a@example.org"),
+    "uri": (re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+"), "a URI in ASCII, such as https://example.org/x"),
+}
+
 _LONGEST_SUBJECT: Final = 2048
 _LONGEST_ALTERNATIVE: Final = 1024
 """Authorities accept less; with sixteen alternative names a request stays within the 64 KiB that a token is asked to sign."""
@@ -47,6 +58,8 @@ def parse_subject(text: str) -> x509.Name:
     """Name of an RFC 4514 text, such as ``CN=Example Ltd,O=Example Ltd,C=DE``. Raises ``NameInvalid``."""
     if len(text) > _LONGEST_SUBJECT:
         raise NameInvalid(f"the subject has {len(text)} characters, at most {_LONGEST_SUBJECT} are taken")
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise NameInvalid(f"the subject {text!r:.120} has bytes that are not UTF-8")
     overrides = {name: oid for short, oid in _ATTRIBUTES.items() for name in (short, short.lower())}
     try:
         name = x509.Name.from_rfc4514_string(_upper_types(text), overrides)
@@ -70,6 +83,9 @@ def parse_alternative_name(text: str) -> x509.GeneralName:
         raise NameInvalid(
             f"`{text:.60}…` has {len(text)} characters, an alternative name has at most {_LONGEST_ALTERNATIVE}"
         )
+    form = _VALUE.get(kind.lower())
+    if form is not None and form[0].fullmatch(value) is None:
+        raise NameInvalid(f"{text!r} is no alternative name: {kind.lower()}: takes {form[1]}")
     try:
         match kind.lower():
             case "dns":
@@ -121,6 +137,9 @@ def _check_attribute(attribute: x509.NameAttribute[str | bytes]) -> None:
 
 def _why_unreadable(text: str, error: Exception) -> str:
     why = str(error) or "it cannot be read"
+    if length := _WRONG_LENGTH.search(why):
+        least, most, has = length.groups()
+        why = f"a value in it has {has} characters, {least} to {most} are allowed (RFC 5280, appendix A.1)"
     return (
         f"the subject {text!r:.120} is not understood ({why:.200}): write CN=Example Ltd,O=Example Ltd,C=DE, and a comma,"
         " plus sign, quote, semicolon, angle bracket or backslash inside a value with a backslash before it (RFC 4514)"

@@ -93,7 +93,7 @@ def test_an_existing_key_is_asked_for_by_name(operator_site: OperatorSite) -> No
         ('CN=Example,O="Example, Ltd"', "with a backslash before it"),
         ("Example Ltd", "write CN=Example Ltd"),
         ("O=Example", "no CN="),
-        ("CN=Example,C=DEU", "must be"),
+        ("CN=Example,C=DEU", "has 3 characters, 2 to 2 are allowed"),
         ("CN=evil\x1b[31m", "control character"),
         ("CN=Example" + ",OU=x" * 5000, "characters, at most 2048"),
     ],

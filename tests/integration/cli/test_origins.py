@@ -216,7 +216,7 @@ def test_what_was_changed_is_refused(ceremony_site: OperatorSite, tmp_path: Path
     )
 
 
-@pytest.mark.parametrize("names", [("Ada", " ada "), ("",), ("Ada\x1b[1m",), ("x" * 300,)])
+@pytest.mark.parametrize("names", [("Ada", " ada "), ("",), ("Ada\x1b[1m",), ("Ada\nGrace",), ("x" * 300,)])
 def test_a_witness_is_named_once_and_by_a_name(ceremony_site: OperatorSite, names: tuple[str, ...]) -> None:
     """No key is made for a ceremony that could not be recorded."""
     ran = create(ceremony_site, *(word for name in names for word in ("--witness", name)))

@@ -58,8 +58,12 @@ def test_alternative_names_have_their_kind_before_a_colon(text: str, value: x509
 
 
 @pytest.mark.parametrize(
-    "text", ["", "dns", "dns:", "dns:bücher.example", "x:y", "ip:300.1.1.1", "email:b\xfccher@x"]
-)
+    "text",
+    [
+        "", "dns", "dns:", "dns:bücher.example", "x:y", "ip:300.1.1.1", "email:b\xfccher@x", "dns:a\nb", "dns:a b",
+        "dns:a\0b", "email:nonsense", "email:@", "email:a@b@c", "uri:nonsense", "uri:https://x y", "uri:https://x\n",
+    ],
+)  # fmt: skip
 def test_other_alternative_names_are_refused(text: str) -> None:
     """With what would be right, and no traceback."""
     with pytest.raises(NameInvalid):
@@ -81,3 +85,18 @@ def test_subjects_of_extended_validation_are_read() -> None:
     assert [a.oid.dotted_string for a in subject] == [
         "2.5.4.6", "1.3.6.1.4.1.311.60.2.1.3", "2.5.4.15", "2.5.4.5", "2.5.4.10", "2.5.4.3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("CN=" + "x" * 300, "has 300 characters, 1 to 64 are allowed"),
+        ("CN=a,C=Germany", "has 7 characters, 2 to 2 are allowed"),
+        ("CN=", "has 0 characters"),
+        ("CN=a\udcff", "bytes that are not UTF-8"),
+    ],
+)
+def test_a_subject_of_a_wrong_length_or_encoding_is_told_in_plain_words(text: str, problem: str) -> None:
+    """The library's own words are about attributes and surrogates."""
+    with pytest.raises(NameInvalid, match=problem):
+        parse_subject(text)

@@ -65,9 +65,10 @@ def checked_witnesses(names: Sequence[str]) -> tuple[str, ...]:
     seen: dict[str, str] = {}
     for name in names:
         plain = " ".join(name.split())
-        if not plain or not plain.isprintable() or len(plain) > _MOST_NAME_CHARACTERS:
+        if not plain or not name.isprintable() or len(plain) > _MOST_NAME_CHARACTERS:
             raise click.UsageError(
-                f"--witness {name!r:.80} is no name of a person: 1 to 200 printable characters"
+                f"--witness {name!r:.80} is no name of a person: 1 to 200 printable characters in one line; name each"
+                " person by a --witness of its own"
             )
         if plain.casefold() in seen:
             raise click.UsageError(f"the witness {plain!r} is named twice: name each person once")
