@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.config.toml import LARGEST_BYTES, parse_toml, read_text
 from queueing.errors import ConfigError
-from queueing.files.durable_file import make_folder, replace_durably
+from queueing.files.durable_file import make_folder, remove_durably, replace_durably
 from queueing.files.folders import is_there
+from queueing.files.regular_file import open_regular
 from workers.config.loading import Ownership
 from workers.config.service_file import SERVICE
 from workers.config.tenant_edits import EditRefused
@@ -68,7 +69,7 @@ def preview_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str])
         edited = edit(text)
     except EditRefused as refused:
         raise ConfigError(str(file), "", f"was not edited: {refused}", "Edit it by hand.") from None
-    if len(edited.encode()) > LARGEST_BYTES:
+    if len(_as_stored(file, edited)) > LARGEST_BYTES:
         raise ConfigError(
             str(file),
             "",
@@ -91,7 +92,7 @@ def edit_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) ->
         with _locked(scope.tenants_dir):
             edited = preview_tenant(scope, tenant, edit)
             mode = scope.tenants_dir.stat().st_mode & _NEW_FILE_MODES
-            replace_durably(edited.file, edited.after.encode(), mode=mode)
+            replace_durably(edited.file, _as_stored(edited.file, edited.after), mode=mode)
     except OSError as error:
         raise ConfigError(
             str(scope.tenant_file(tenant)),
@@ -100,6 +101,25 @@ def edit_tenant(scope: ServiceScope, tenant: str, edit: Callable[[str], str]) ->
             "Make room, or check owner and mode of the file and its folder; nothing was changed.",
         ) from error
     return dataclasses.replace(edited, written=True)
+
+
+def _as_stored(file: Path, text: str) -> bytes:
+    """The text with the line ends of the file's first line: a command changes no line that its difference does not show."""
+    if is_there(file):
+        with open_regular(file) as stream:
+            if stream.readline(LARGEST_BYTES).endswith(b"\r\n"):
+                text = text.replace("\n", "\r\n")
+    return text.encode()
+
+
+def remove_unnamed(scope: ServiceScope, tenant: str, file: Path) -> None:
+    """Remove a file beside the tenant's, unless the tenant's file names it: another command may have written it, too.
+
+    Raises ``OSError``, or ``ConfigError`` where the tenant's file cannot be read; then it stays.
+    """
+    with _locked(scope.tenants_dir):
+        if file.name not in read_text(scope.tenant_file(tenant)):
+            remove_durably(file)
 
 
 def token_owners(scope: ServiceScope) -> dict[str, str]:

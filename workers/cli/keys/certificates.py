@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from queueing.errors import ConfigError, KeyUnknown
-from queueing.files.durable_file import remove_durably, replace_durably
+from queueing.files.durable_file import replace_durably
 from queueing.files.folders import is_there
 from queueing.files.regular_file import read_regular
 from queueing.protocol.certificates import UNREADABLE
@@ -31,7 +31,7 @@ from workers.cli.shell.output import Output, emit, print_block, print_bytes, pri
 from workers.config.loading import load_scope
 from workers.config.tenant_edits import attach_chain
 from workers.config.tenant_file import load_tenant
-from workers.config.tenant_writer import EditedTenant, edit_tenant, preview_tenant
+from workers.config.tenant_writer import EditedTenant, edit_tenant, preview_tenant, remove_unnamed
 from workers.pki.chain_reading import LARGEST_BYTES, read_chain
 from workers.pki.chains import Chain, ChainInvalid
 
@@ -254,8 +254,8 @@ def _write(scope: ServiceScope, pinned: PinnedVersion, file: Path, chain: Chain,
         )
     except BaseException:
         if new:
-            with contextlib.suppress(OSError):
-                remove_durably(file)
+            with contextlib.suppress(OSError, ConfigError):
+                remove_unnamed(scope, pinned.tenant.name, file)
         raise
 
 

@@ -87,10 +87,10 @@ def activate(output: Output, /, **arguments: Unpack[_ActivateArguments]) -> Exit
     until = at + timedelta(seconds=arguments["overlap"])
     lifted = _lifted_orders(pinned, lift=arguments["lift"])
     changes: dict[int, Changes] = {}
-    if lifted is None or not _signs_on(pinned.version, now):
+    if not lifted or not _signs_on(pinned.version, now):
         changes = _activation(pinned.key, pinned.version, now=now, at=at, until=until)
     dry_run = arguments["dry_run"]
-    edited = change_states(pinned, changes, head=lifted, dry_run=dry_run)
+    edited = change_states(pinned, changes, lifted=lifted, dry_run=dry_run)
     if edited.written:
         keep_key_event(
             scope,
@@ -100,7 +100,7 @@ def activate(output: Output, /, **arguments: Unpack[_ActivateArguments]) -> Exit
             version=pinned.version.version,
             public_key=pinned.version.public_key,
             changed=[f"{number}.{name}" for number, change in changes.items() for name in change]
-            + [*(lifted or ())],
+            + ["lifted_orders"] * bool(lifted),
         )
     print_states(output, _lines(pinned, edited, changes, at=at))
     if pinned.key.profile == "code-signing" and not pinned.version.leaves and _had_certificate(pinned.key):
@@ -127,8 +127,8 @@ def _lines(
     return lines
 
 
-def _lifted_orders(pinned: PinnedVersion, *, lift: bool) -> Changes | None:
-    """Change of the file that lifts the orders which stop this version; None where there are none.
+def _lifted_orders(pinned: PinnedVersion, *, lift: bool) -> frozenset[bytes]:
+    """Ids of the orders that stop this version, which the file is to lift.
 
     Raises ``KeyDisabled`` where they are not to be lifted: activated, the version would sign nothing. Orders known to
     this host are regarded. One that stops the key or the tenant is a warning: the operator stopped more than this version.
@@ -149,17 +149,13 @@ def _lifted_orders(pinned: PinnedVersion, *, lift: bool) -> Changes | None:
             )
     mine = [order for order in orders if order.scope == "version" and order.name == pinned.name]
     if not mine:
-        return None
+        return frozenset()
     if not lift:
         raise KeyDisabled(
             f"an operator's order stops {pinned.name} ({mine[0].hex_id}, {mine[0].reason}): activated, it would sign nothing",
             hint="Ask the operator who sent it; --lift activates the version and lifts the order.",
         )
-    return {
-        "lifted_orders": sorted(
-            {each.hex() for each in tenant.lifted_orders} | {each.hex_id for each in mine}
-        )
-    }
+    return frozenset(order.order_id for order in mine)
 
 
 def _activation(

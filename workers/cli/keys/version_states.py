@@ -88,16 +88,20 @@ def as_ms(moment: datetime) -> int:
 
 
 def change_states(
-    pinned: PinnedVersion, changes: dict[int, Changes], *, head: Changes | None = None, dry_run: bool
+    pinned: PinnedVersion,
+    changes: dict[int, Changes],
+    *,
+    lifted: frozenset[bytes] = frozenset(),
+    dry_run: bool,
 ) -> EditedTenant:
     """Write the changes by version number, if no other operator changed the versions meanwhile; a dry run writes nothing.
 
-    ``head``: changes of the fields before the first table. Raises ``ConfigError``.
+    ``lifted``: ids of stop orders to be lifted, in addition to those that the file lifts when it is written. Raises ``ConfigError``.
     """
     name, before = pinned.key.name, pinned.key.versions
 
     def change(text: str) -> str:
-        _, key = find_key(pinned.scope, pinned.tenant.name, name)
+        tenant, key = find_key(pinned.scope, pinned.tenant.name, name)
         if [(v.version, v.state, v.active_from_ms) for v in key.versions] != [
             (v.version, v.state, v.active_from_ms) for v in before
         ]:
@@ -107,7 +111,10 @@ def change_states(
                 "was changed meanwhile: another operator is at work",
                 "Look at `sigmill keys list`, then try again.",
             )
-        return change_versions(text, name, changes, head=head or {})
+        head: Changes = {}
+        if lifted:
+            head = {"lifted_orders": sorted(each.hex() for each in tenant.lifted_orders | lifted)}
+        return change_versions(text, name, changes, head=head)
 
     write = preview_tenant if dry_run else edit_tenant
     return write(pinned.scope, pinned.tenant.name, change)

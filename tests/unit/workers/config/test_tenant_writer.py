@@ -12,7 +12,7 @@ from tests.support.fakes.config_files import Site, key_of, p256_key, tenant_text
 from workers.config.loading import ServiceScope, load_scope
 from workers.config.tenant_edits import revoke_client
 from workers.config.tenant_file import load_tenant
-from workers.config.tenant_writer import edit_tenant, preview_tenant, token_owners
+from workers.config.tenant_writer import edit_tenant, preview_tenant, remove_unnamed, token_owners
 
 
 @pytest.fixture
@@ -140,3 +140,33 @@ def test_a_public_key_of_another_tenant_is_refused_before_writing(scope: Service
     """The other files are looked at, too."""
     with pytest.raises(ConfigError, match=r"acme\.toml"):
         preview_tenant(scope, "globex", lambda _: tenant_text("globex", key_of("acme")))
+
+
+def test_a_file_that_the_tenants_file_names_is_not_removed(scope: ServiceScope) -> None:
+    """A command that failed removes what it wrote, but not what another one attached meanwhile."""
+    folder = scope.tenants_dir
+    (folder / "a.pem").touch()
+    (folder / "b.pem").touch()
+    edit_tenant(scope, "acme", lambda text: f"# see a.pem\n{text}")
+
+    remove_unnamed(scope, "acme", folder / "a.pem")
+    remove_unnamed(scope, "acme", folder / "b.pem")
+
+    assert sorted(file.name for file in folder.glob("*.pem")) == ["a.pem"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_edit_keeps_the_line_ends_of_the_file(scope: ServiceScope, end: str) -> None:
+    """A file from an editor of Windows differs afterwards in the lines of the difference alone."""
+    file = scope.tenant_file("acme")
+    file.write_bytes(file.read_text().replace("\n", end).encode())
+    before = file.read_bytes()
+
+    made = edit_tenant(scope, "acme", lambda text: revoke_client(text, "build-1"))
+
+    after = file.read_bytes()
+    assert after.count(end.encode()) == after.count(b"\n")
+    assert after.decode().replace("\r\n", "\n") == made.after
+    assert set(before.splitlines(keepends=True)) - set(after.splitlines(keepends=True)) == {
+        f"epoch = {load_tenant(file, scope.tokens).epoch - 1}{end}".encode()
+    }

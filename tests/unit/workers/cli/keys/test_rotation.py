@@ -16,6 +16,7 @@ from queueing.errors import ConfigError, KeyDisabled, KeyUnknown
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
 from tests.support.fakes.key_sites import events_of, site_with
+from workers.cli.keys import rotation
 from workers.cli.keys.pinned_version import PinnedVersion, find_version
 from workers.cli.keys.rotation import AT_ONCE, _activation, _moment, activate
 from workers.cli.keys.version_states import change_states
@@ -195,6 +196,24 @@ def test_a_version_that_an_order_stops_is_activated_only_when_the_order_is_lifte
     assert tenant.lifted_orders == {bytes.fromhex(order)}
     assert other not in scope.tenant_file("acme").read_text()
     assert (tenant.epoch, tenant.keys["release"].versions[0].state) == (5, "active")
+
+
+def test_two_operators_at_once_lift_both_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one writes the ids that the file lifts by then, not those that it lifted when the command began."""
+    scope = site_with(tmp_path, "verify-only", "verify-only")
+    first, second = stopped(scope, "release/1"), stopped(scope, "release/2")
+    file = scope.tenant_file("acme")
+
+    def written_by_another(*arguments: Any, **options: Any) -> Any:
+        text = file.read_text()
+        file.write_text(text.replace("epoch = 4\n", f'epoch = 5\nlifted_orders = ["{first}"]\n'))
+        return change_states(*arguments, **options)
+
+    monkeypatch.setattr(rotation, "change_states", written_by_another)
+    run(scope, "release/2", "--lift")
+
+    lifted = load_tenant(file, scope.tokens).lifted_orders
+    assert lifted == {bytes.fromhex(first), bytes.fromhex(second)}
 
 
 def test_a_false_alarm_is_over_when_its_order_is_lifted(tmp_path: Path) -> None:
