@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
-from queueing.broker.dead_letters import DeadLetter
 from queueing.errors import (
     ClientRevoked,
     DigestLength,
     EnvelopeExpired,
-    GrantRefused,
     HsmFault,
     JobExpired,
     JobPoisoned,
     KeyUnknown,
-    PolicyDenied,
     SigningError,
     TokenUnavailable,
 )
-from queueing.protocol.jobs import JobOutcome, WireError, content_hash, decode_result, deserialize
+from queueing.protocol.jobs import JobOutcome, WireError, decode_result, deserialize
 from tests.support.fakes.active_jobs import (
     FINGERPRINT,
     FinishedJobs,
     claimed,
-    envelope,
     job_in_work,
     job_partly_sent,
     one_sink,
     signed,
 )
 from workers.active_job import ActiveJob, Ending, JobSinks
-from workers.job_result import encode_dead_letter, encode_job_result
+from workers.job_result import encode_job_result
 from workers.lanes.protocol import SliceOutcome
 
 SHORT = WireError.of(DigestLength("short"))
@@ -107,33 +102,6 @@ def test_a_job_with_one_digest_that_the_hsm_failed_on_is_returned(finished: Fini
     assert isinstance(job.unavailable, HsmFault)
 
 
-@pytest.mark.parametrize("failure", [JobExpired, EnvelopeExpired])
-def test_a_job_of_wrong_dates_has_a_result_and_may_be_sent_again(
-    finished: FinishedJobs, failure: type[SigningError]
-) -> None:
-    """The client can renew the envelope, the second one after its clock was set; the queue cannot."""
-    job = job_in_work(finished, 2)
-    job.slice_refused(0, 2, failure())
-    assert job.ending is Ending.RESULT
-    raw = encode_job_result(job)
-    assert isinstance(decode_result(raw).outcome, failure)
-    assert deserialize(raw)["k"]["again"] == 1
-
-
-@pytest.mark.parametrize("failure", [ClientRevoked, GrantRefused, PolicyDenied])
-def test_a_job_whose_grant_is_denied_may_be_sent_again_under_another(
-    finished: FinishedJobs, failure: type[SigningError]
-) -> None:
-    """One of a client may not: nothing about it would be new."""
-    granted, own = job_in_work(finished, 2), job_in_work(finished, 2)
-    assert granted.envelope is not None
-    granted.envelope = replace(granted.envelope, grant=b"grant")
-    for job in (granted, own):
-        job.slice_refused(0, 2, failure())
-    assert deserialize(encode_job_result(granted))["k"]["again"] == 1
-    assert "again" not in deserialize(encode_job_result(own))["k"]
-
-
 def test_a_job_that_expires_between_two_slices_may_be_sent_again_and_its_signatures_are_on_record(
     finished: FinishedJobs,
 ) -> None:
@@ -152,20 +120,6 @@ def test_a_poisoned_job_has_a_result_and_counts_as_perhaps_signed(finished: Fini
     assert job.ending is Ending.RESULT
     assert isinstance(decode_result(encode_job_result(job)).outcome, JobPoisoned)
     assert job.maybe_signed
-
-
-def test_a_poisoned_job_makes_a_dead_letter(finished: FinishedJobs) -> None:
-    """It has the job, the ends of its lanes and the attempts; no other failure makes one."""
-    job = job_in_work(finished, 2)
-    assert encode_dead_letter(job, "w1") == b""
-    job.slice_poisoned(0, 1, ["exit_5", "signal_11"])
-    letter = msgspec.msgpack.decode(encode_dead_letter(job, "w1"), type=DeadLetter)
-    assert (letter.reason, letter.worker, letter.attempts) == ("job.poisoned", "w1", 2)
-    assert letter.lane_ends == ("exit_5", "signal_11")
-    assert (letter.payload, letter.digests, letter.key, letter.client) == (b"payload", 2, "release", "ci")
-    refused = job_in_work(finished)
-    refused.fail(KeyUnknown())
-    assert encode_dead_letter(refused, "w1") == b""
 
 
 def test_a_job_that_the_hsm_failed_on_is_returned(finished: FinishedJobs) -> None:
@@ -197,23 +151,6 @@ def test_a_job_that_cannot_be_read_has_a_result_too(finished: FinishedJobs) -> N
     assert finished == [job]
     assert job.digests == 1
     assert isinstance(decode_result(encode_job_result(job)).outcome, KeyUnknown)
-
-
-def test_the_result_carries_the_hash_of_the_content(finished: FinishedJobs) -> None:
-    """A repeat is told from a conflict by it: the hash is that of the envelope, whatever the unsigned hint is."""
-    job = job_in_work(finished)
-    assert job.hints.h
-    job.slice_done(0, signed(1))
-    assert decode_result(encode_job_result(job)).content == content_hash(envelope(1)) != job.hints.h
-
-
-def test_the_result_has_arqs_own_form(finished: FinishedJobs) -> None:
-    """Stock tools show its attempt, queue and id."""
-    job = job_in_work(finished)
-    job.slice_done(0, signed(1))
-    result = deserialize(encode_job_result(job))
-    assert {"t", "f", "a", "k", "et", "s", "r", "st", "ft", "q", "id"} == result.keys()
-    assert (result["t"], result["f"], result["q"], result["id"]) == (2, "sign", "sigmill:{acme}:queue", "job")
 
 
 def test_a_job_whose_key_is_rotated_between_two_slices_is_returned(finished: FinishedJobs) -> None:
@@ -379,24 +316,3 @@ def test_a_requeued_job_is_due_later() -> None:
     unsent.slice_unavailable(0, 1)
     assert (requeued.delayed, requeued.turned_back) == (True, True)
     assert (unsent.delayed, unsent.turned_back) == (False, False)
-
-
-def test_error_texts_of_a_result_are_bounded_together() -> None:
-    """A thousand refused digests keep their codes; the texts beyond the bound are left out."""
-    job = job_in_work(count=1024)
-    error = WireError("digest.length", "x" * 2000)
-    job.slice_done(0, SliceOutcome(None, 1, FINGERPRINT, (None,) * 1024, dict.fromkeys(range(1024), error)))
-    result = encode_job_result(job)
-    assert len(result) < 64 * 1024
-    outcome = decode_result(result).outcome
-    assert isinstance(outcome, JobOutcome)
-    assert {each.code for each in outcome.errors.values()} == {"digest.length"}
-    assert len(outcome.errors) == 1024
-    assert outcome.errors[0].message == "x" * 2000
-
-
-def test_a_long_job_id_is_not_repeated_in_its_result() -> None:
-    """A stock producer may choose an id of 16 KiB; the result lies under it already."""
-    job = job_in_work(job_id=b"i" * 16_384)
-    job.fail(KeyUnknown())
-    assert len(encode_job_result(job)) < 1024
