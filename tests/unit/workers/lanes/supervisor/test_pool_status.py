@@ -13,12 +13,12 @@ async def test_the_load_is_what_waits_and_what_lanes_have(make_pool: MakePool) -
     async with make_pool() as setup:
         status = setup.pool.status
         await setup.submit(FakeJob("a"), count=5)
-        assert (status.load, status.sessions_busy(), status.sessions_of_lanes()) == (5, 0, [])
-        assert not status.can_sign
+        counts = (status.load, status.sessions_busy(), status.sessions_of_lanes())
+        assert (*counts, status.can_sign) == (5, 0, [], False)
         setup.lanes[0].ready(sessions=3)
         await turn()
-        assert (status.load, status.sessions_busy(), status.sessions_of_lanes()) == (5, 3, [3])
-        assert status.can_sign
+        counts = (status.load, status.sessions_busy(), status.sessions_of_lanes())
+        assert (*counts, status.can_sign) == (5, 3, [3], True)
         while setup.lanes[0].unanswered:
             setup.lanes[0].answer(setup.lanes[0].unanswered[0])
             await turn()
