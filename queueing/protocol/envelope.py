@@ -18,7 +18,7 @@ from typing import Annotated, Final, Literal, Protocol
 import msgspec
 
 from queueing.errors import EnvelopeMalformed
-from queueing.protocol.names import Name
+from queueing.protocol.names import UncheckedName, is_name
 
 DOMAIN: Final = b"sigmill-envelope-v1\x00"
 """Separates these signatures from any others that the same client key makes."""
@@ -44,9 +44,9 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
     version: Literal[1] = 1
     audience: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-    tenant: Name
-    client: Name
-    key: Name
+    tenant: UncheckedName
+    client: UncheckedName
+    key: UncheckedName
     key_version: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
     algorithm: Annotated[str, msgspec.Meta(max_length=64)]
     issued_at_ms: _TimeMs
@@ -111,6 +111,8 @@ def read_unverified(sealed: bytes) -> UnverifiedEnvelope:
         envelope = _body_decoder.decode(outer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EnvelopeMalformed(f"the envelope cannot be read: {_without_values(error)}") from None
+    if not (is_name(envelope.tenant) and is_name(envelope.client) and is_name(envelope.key)):
+        raise EnvelopeMalformed("the envelope cannot be read: its tenant, client or key is no name")
     if encode_body(envelope) != outer.body:
         raise EnvelopeMalformed("the envelope is not in canonical encoding")
     return UnverifiedEnvelope(envelope, outer.body, outer.signature)

@@ -148,6 +148,7 @@ _success_decoder = msgspec.msgpack.Decoder(_SuccessResult)
 _failed_decoder = msgspec.msgpack.Decoder(_FailedResult)
 _fields_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 _reply_id = re.compile(REPLY_ID_PATTERN)
+_notices: Final = {each.value: each for each in ReceiptNotice}
 
 
 class QueuedJob(msgspec.Struct, frozen=True):
@@ -243,18 +244,13 @@ def decode_result(raw: bytes) -> JobResult:
     try:
         if _shape_decoder.decode(raw).s:
             success = _success_decoder.decode(raw)
-            return JobResult(outcome=success.r, content=success.k.h, receipt=_notice(success.k.rc))
+            return JobResult(
+                outcome=success.r, content=success.k.h, receipt=_notices.get(success.k.rc, ReceiptNotice.NONE)
+            )
         failed = _failed_decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ResultInvalid("the result cannot be read") from None
     return JobResult(outcome=failed.r.error(), content=failed.k.h)
-
-
-def _notice(number: int) -> ReceiptNotice:
-    try:
-        return ReceiptNotice(number)
-    except ValueError:
-        return ReceiptNotice.NONE
 
 
 def serialize(value: dict[str, Any]) -> bytes:

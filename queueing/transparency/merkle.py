@@ -30,12 +30,13 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def root_of(leaves: list[bytes]) -> bytes:
     """Root over leaf hashes, in order. O(leaves)."""
-    if len(leaves) == 1:
-        return leaves[0]
-    edge = TreeEdge()
-    for leaf in leaves:
-        edge.append(leaf)
-    return edge.root()
+    level = leaves
+    while len(level) > 1:
+        above = [node_hash(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
+        if len(level) % 2:
+            above.append(level[-1])  # a last subtree without a neighbour is its own parent
+        level = above
+    return level[0] if level else EMPTY_ROOT
 
 
 @dataclass(slots=True)
@@ -62,6 +63,25 @@ class TreeEdge:
             below >>= 1
         self.subtrees.append(leaf)
         self.size += 1
+        return completed
+
+    def extend(self, leaves: list[bytes]) -> list[list[bytes]]:
+        """Append leaf hashes, in order: the same as ``append`` of each, level by level, which takes less time.
+
+        Returns the subtree roots that became complete, by their level: those of level 0 (the leaves), 1, 2, …
+        """
+        completed: list[list[bytes]] = []
+        narrowest_first: list[bytes] = []
+        nodes, before = leaves, self.size
+        while nodes or before:
+            completed.append(nodes)
+            row = [self.subtrees.pop(), *nodes] if before & 1 else nodes
+            nodes = [node_hash(left, right) for left, right in zip(row[::2], row[1::2], strict=False)]
+            if len(row) % 2:
+                narrowest_first.append(row[-1])
+            before >>= 1
+        self.subtrees = narrowest_first[::-1]
+        self.size += len(leaves)
         return completed
 
     def root(self) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from workers.record.receipts.requests import ReceiptRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Addition:
+class Addition(msgspec.Struct, frozen=True):
     """Entry that a record adds to the log of a tenant, and its encoding; ``row``: the encoded items beside an outcome.
 
     ``receipt``: request for a receipt of a job that ends with this entry.

@@ -55,10 +55,7 @@ class ItemRow(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
             raise ProofInvalid(
                 f"the envelope has {count} digests, and the row {len(self.signatures)} outcomes"
             )
-        rows = zip(digests, self.signatures, self.codes or ("",) * count, strict=True)
-        return [
-            Item(number, digest, signature, code) for number, (digest, signature, code) in enumerate(rows)
-        ]
+        return list(map(Item, range(count), digests, self.signatures, self.codes or ("",) * count))
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -82,7 +79,9 @@ def outcomes_of(result: JobOutcome | SigningError, digests: int) -> tuple[tuple[
     """Signatures and codes of a row, for an envelope with this number of digests."""
     if not isinstance(result, JobOutcome):
         return (b"",) * digests, (result.reason,) * digests
-    made = (*result.signatures, *(None,) * digests)[:digests]
+    made = result.signatures
+    if len(made) != digests:
+        made = (*made, *(None,) * digests)[:digests]
     signatures = tuple([b"" if each is None else hashlib.sha256(each).digest() for each in made])
     if all(signatures):
         return signatures, ()

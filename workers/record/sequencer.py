@@ -6,7 +6,7 @@ intent is an entry of its own, so that each signature can be shown to have been 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast, get_args
 
 import msgspec
@@ -107,19 +107,19 @@ class Sequencer:
         size, opened_claim = self.sizes.get(record.tenant), self._open.claims.get(claim)
         canary = self._open.canaries.get(claim)
         try:
-            opened = self._opened(record)
-            additions = opened + self._additions(record)
+            opened = [] if record.tenant in self.sizes else self._opened(record)
+            additions = self._additions(record)
         except BaseException:
             put_back(self.sizes, record.tenant, size)
             self._open.put_back(claim, opened_claim, canary)
             raise
-        for each in additions[len(opened) :]:
+        for each in additions:
             self.sizes[each.tenant] += 1
-        return additions
+        return opened + additions if opened else additions
 
     def _opened(self, record: ClaimRecord) -> list[Addition]:
         """First entry of the log of a tenant that has none yet, where the record begins it."""
-        if record.tenant in self.sizes or not record.tenant or type(record) not in _BEGINS:
+        if not record.tenant or type(record) not in _BEGINS:
             return []
         opening = self._opening(record.tenant, record.at_ms)
         self.sizes[record.tenant] = 1
@@ -238,7 +238,7 @@ class Sequencer:
         if claim.receipt is None:
             return [added]
         receipt = msgspec.structs.replace(claim.receipt, released=how in _RELEASED)
-        return [replace(added, receipt=receipt)]
+        return [msgspec.structs.replace(added, receipt=receipt)]
 
     def _canary(self, record: CanaryOutcomeRecord) -> list[Addition]:
         intent = self._open.canaries.pop((record.job_id, record.lease), None)

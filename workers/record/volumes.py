@@ -43,10 +43,6 @@ _VOLUME_NAME: Final = re.compile(r"[0-9]{6,18}\.bin")
 _LEVEL: Final = re.compile(r"level([1-9])\.bin")
 
 
-_OpenVolume = tuple[list[bytes], list[bytes], list[bytes]]
-"""Entries, item rows and leaf hashes that are not written yet."""
-
-
 class RecordDamaged(Exception):
     """The record's own files, or the write-ahead log behind it, are damaged or were set back: sealing on would change what
     was signed before.
@@ -70,21 +66,19 @@ class TenantLog:
 
     def __init__(self, folder: Path, position: Position = EMPTY) -> None:
         self.folder = folder
+        self.size = position.size
         self._edge = TreeEdge(position.size, list(position.subtrees))
         self._entry_bytes = position.entry_bytes
         self._item_bytes = position.item_bytes
+        self._new_entries: list[bytes] = []
+        self._new_rows: list[bytes] = []
         self._unwritten: defaultdict[str, list[bytes]] = defaultdict(list)
-        self._open: _OpenVolume | None = None
         self._unsynced: set[str] = set()
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return self._edge.size
 
     @property
     def position(self) -> Position:
         """End of the log."""
+        self._hash_new()
         return Position(
             size=self._edge.size,
             subtrees=list(self._edge.subtrees),
@@ -94,39 +88,43 @@ class TenantLog:
 
     def root(self) -> bytes:
         """Root of the tree at its present size."""
+        self._hash_new()
         return self._edge.root()
 
     def append(self, entry: bytes, row: bytes | None = None) -> None:
         """Append an entry, and the item row beside it; ``write`` puts them into files."""
-        index = self._edge.size
-        if index % VOLUME == 0:
+        if self.size % VOLUME == 0:
+            self._hash_new()
             self._entry_bytes = self._item_bytes = 0
-            self._open = None
-        entries, items, leaves = self._open or self._open_volume(index)
-        framed = ENTRY_LENGTH.pack(len(entry)) + entry
-        entries.append(framed)
-        self._entry_bytes += len(framed)
+        self.size += 1
+        self._new_entries.append(entry)
         if row is not None:
-            framed = ROW_LENGTH.pack(len(row)) + row
-            items.append(framed)
-            self._item_bytes += len(framed)
-        completed = self._edge.append(leaf_hash(entry))
-        leaves.append(completed[0])
-        for level in range(HEIGHT, len(completed), HEIGHT):
-            self._unwritten[f"level{level // HEIGHT}.bin"].append(completed[level])
+            self._new_rows.append(row)
 
-    def _open_volume(self, index: int) -> _OpenVolume:
-        """Unwritten parts of the volume's files: looked up once between two writes, not for each entry."""
-        volume = f"{index // VOLUME:06d}.bin"
-        parts = self._unwritten
-        self._open = parts[f"entries/{volume}"], parts[f"items/{volume}"], parts[f"level0/{volume}"]
-        return self._open
+    def _hash_new(self) -> None:
+        """Hash the new entries, all of one volume, and prepare the bytes for its files; at once, as each alone costs twice the time."""
+        if not self._new_entries:
+            return
+        volume = f"{self._edge.size // VOLUME:06d}.bin"
+        entries = b"".join([ENTRY_LENGTH.pack(len(entry)) + entry for entry in self._new_entries])
+        rows = b"".join([ROW_LENGTH.pack(len(row)) + row for row in self._new_rows])
+        hashes = self._edge.extend([leaf_hash(entry) for entry in self._new_entries])
+        self._new_entries.clear()
+        self._new_rows.clear()
+        self._entry_bytes += len(entries)
+        self._item_bytes += len(rows)
+        self._unwritten[f"entries/{volume}"].append(entries)
+        if rows:
+            self._unwritten[f"items/{volume}"].append(rows)
+        self._unwritten[f"level0/{volume}"] += hashes[0]
+        for level in range(HEIGHT, len(hashes), HEIGHT):
+            if hashes[level]:
+                self._unwritten[f"level{level // HEIGHT}.bin"] += hashes[level]
 
     def write(self) -> None:
         """Append everything to its files, not synced. Raises ``OSError``: the log is then to be cut and made again."""
+        self._hash_new()
         for name, parts in self._unwritten.items():
-            if not parts:
-                continue
             path = self.folder / name
             if not path.exists():
                 make_folder(path.parent)

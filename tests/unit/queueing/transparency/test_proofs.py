@@ -186,6 +186,25 @@ def test_an_edge_that_is_continued_from_its_bytes_gives_the_same_root(size: int,
     assert continued.root() == root_of(hashes)
 
 
+@given(st.integers(0, 300), st.lists(st.integers(0, 70), max_size=6))
+def test_leaves_that_are_appended_together_give_what_each_alone_gives(size: int, counts: list[int]) -> None:
+    hashes = Leaves(size + sum(counts)).hashes
+    one_by_one, together = TreeEdge(), TreeEdge()
+    for leaf in hashes[:size]:
+        one_by_one.append(leaf)
+    together.extend(hashes[:size])
+    for count in counts:
+        levels: dict[int, list[bytes]] = {}
+        leaves = hashes[together.size : together.size + count]
+        for leaf in leaves:
+            for level, root in enumerate(one_by_one.append(leaf)):
+                levels.setdefault(level, []).append(root)
+        completed = together.extend(leaves)
+        assert {level: roots for level, roots in enumerate(completed) if roots} == levels
+        assert together == one_by_one
+        assert together.root() == root_of(hashes[: together.size])
+
+
 def test_an_edge_whose_subtrees_do_not_fit_its_size_is_refused() -> None:
     with pytest.raises(ValueError, match="another number of subtrees"):
         TreeEdge(3, [bytes(32)])
