@@ -16,6 +16,7 @@ from queueing.transparency.notes import VerifierKey, read_verifier_key
 
 _MOST_KEY_BYTES: Final = 1024 * 1024
 _SERVICE_KEYS: Final = "Copy `service_public_keys` of client.toml."
+_TWO_KEYS: Final = "Give one key a name. If the key of a client was replaced, export the times before and after apart, and verify each with its key."
 
 vkeys_option = click.option(
     "--vkeys",
@@ -29,7 +30,8 @@ service_key_option = click.option(
 )
 
 
-def _lines_of(file: Path) -> list[str]:
+def _lines_of(file: Path) -> list[tuple[int, str]]:
+    """Lines with their numbers, without comments and empty ones."""
     try:
         text = read_regular(file, largest_bytes=_MOST_KEY_BYTES).decode()
     except OSError as error:
@@ -38,12 +40,13 @@ def _lines_of(file: Path) -> list[str]:
         ) from None
     except UnicodeDecodeError:
         raise ConfigError(str(file), "", "the file is not UTF-8", "Give a text file.") from None
-    return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+    numbered = enumerate(map(str.strip, text.splitlines()), 1)
+    return [(number, line) for number, line in numbered if line and not line.startswith("#")]
 
 
 def trusted_keys(file: Path) -> list[VerifierKey]:
     """Keys that sign checkpoints. Raises ``ConfigError`` or ``ProofInvalid``."""
-    keys = [read_verifier_key(line) for line in _lines_of(file)]
+    keys = [read_verifier_key(line) for _, line in _lines_of(file)]
     if not keys:
         raise ConfigError(
             str(file), "", "there is no key in it", "Ask the operator for the keys of the record."
@@ -52,10 +55,13 @@ def trusted_keys(file: Path) -> list[VerifierKey]:
 
 
 def client_keys(file: Path) -> dict[str, ClientPublicKey]:
-    """Public keys of clients, by name. Raises ``ConfigError``."""
+    """Public keys of clients, by name. Raises ``ConfigError``, also for a name with two keys: the signatures by one of them would be refused."""
     keys: dict[str, ClientPublicKey] = {}
-    for number, line in enumerate(_lines_of(file), 1):
+    for number, line in _lines_of(file):
         name, _, encoded = line.partition(" ")
+        if name in keys:
+            problem = f"line {number} has a second key of {name}"
+            raise ConfigError(str(file), "", problem, _TWO_KEYS)
         try:
             keys[name] = ClientPublicKey.from_spki(base64.b64decode(encoded.strip(), validate=True))
         except (ValueError, binascii.Error):
@@ -69,11 +75,11 @@ def client_keys(file: Path) -> dict[str, ClientPublicKey]:
 def service_keys(file: Path) -> list[bytes]:
     """Service keys as SubjectPublicKeyInfo in DER. Raises ``ConfigError``."""
     keys: list[bytes] = []
-    for line in _lines_of(file):
+    for number, line in _lines_of(file):
         try:
             keys.append(base64.b64decode(line.strip('",[] '), validate=True))
         except (ValueError, binascii.Error):
-            problem = "a line is not a key in base64"
+            problem = f"line {number} is not a key in base64"
             raise ConfigError(str(file), "", problem, _SERVICE_KEYS) from None
     if not keys:
         raise ConfigError(str(file), "", "there is no key in it", _SERVICE_KEYS)

@@ -66,10 +66,19 @@ def test_a_missing_file_is_told_with_its_name(tmp_path: Path) -> None:
 
 
 def test_a_wrong_line_is_told(tmp_path: Path) -> None:
-    """A client's by its number, and none is read past it."""
-    with pytest.raises(ConfigError, match="line 2 is not 'NAME BASE64'"):
-        client_keys(written(tmp_path, f"ci {spki_text(p256_key(1))}\nbuild-1\n"))
-    with pytest.raises(ConfigError, match="a line is not a key in base64"):
-        service_keys(written(tmp_path, "not base64\n"))
+    """By its number in the file, comments counted, and none is read past it."""
+    with pytest.raises(ConfigError, match="line 3 is not 'NAME BASE64'"):
+        client_keys(written(tmp_path, f"# of acme\nci {spki_text(p256_key(1))}\nbuild-1\n"))
+    with pytest.raises(ConfigError, match="line 2 is not a key in base64"):
+        service_keys(written(tmp_path, "\nnot base64\n"))
     with pytest.raises(ProofInvalid):
         trusted_keys(written(tmp_path, "sigmill+00+AAAA\n"))
+
+
+@pytest.mark.parametrize("second", [1, 2], ids=["the same key", "another key"])
+def test_a_client_with_two_keys_is_told(tmp_path: Path, second: int) -> None:
+    """None of the two is taken without a word: the signatures by the other one would count as false."""
+    keys = [f"ci {spki_text(p256_key(1))}", "# after the renewal", f"ci {spki_text(p256_key(second))}"]
+    with pytest.raises(ConfigError, match="line 3 has a second key of ci") as raised:
+        client_keys(written(tmp_path, "\n".join(keys)))
+    assert "before and after" in raised.value.remedy

@@ -194,7 +194,7 @@ def test_a_file_without_keys_of_the_service_is_an_error_that_names_it(bundle: Pa
 def test_a_file_of_clients_that_is_none_names_the_line(bundle: Path) -> None:
     (bundle.parent / "clients").write_text("# mine\nbuild-1 AAAA\n")
     result = verify(bundle, "--clients", bundle.parent / "clients")
-    assert "line 1 is not 'NAME BASE64'" in str(result.exception)
+    assert "line 2 is not 'NAME BASE64'" in str(result.exception)
 
 
 def found(result: Result) -> list[dict[str, object]]:
