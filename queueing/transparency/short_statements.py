@@ -70,6 +70,8 @@ def lengthened(short: bytes, origin: str) -> bytes:
         parts = msgspec.msgpack.decode(short, type=_Short)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ProofInvalid("the statement about the key of the checkpoint cannot be read") from None
+    if msgspec.msgpack.encode(parts) != short:
+        raise ProofInvalid("the statement about the key of the checkpoint is not in its one encoding")
     statement = OriginStatement(
         audience=parts.audience,
         epoch_key=VerifierKey(origin, ED25519, parts.epoch_key),

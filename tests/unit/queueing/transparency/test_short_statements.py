@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,15 @@ def test_a_note_with_a_further_signature_has_no_short_form() -> None:
     twice = sign_note(text, LOG.service, Ed25519NoteKey("witness", LOG.key))
     with pytest.raises(ProofInvalid, match="no short form"):
         shortened(twice)
+
+
+def test_a_second_encoding_is_no_statement() -> None:
+    """The same time as a signed number: a receipt would have two forms."""
+    issued = msgspec.msgpack.decode(SHORT)[8].to_bytes(4)
+    again = SHORT.replace(b"\xce" + issued, b"\xd2" + issued)
+    assert again != SHORT
+    with pytest.raises(ProofInvalid, match="one encoding"):
+        lengthened(again, LOG.origin)
 
 
 @given(st.data())
