@@ -11,6 +11,7 @@ import pytest
 from tests.house.callables import callable_parameters
 from tests.house.counts import long_modules
 from tests.house.import_graph import all_imports
+from tests.house.lost_updates import lost_updates
 from tests.house.sources import (
     ELSEWHERE,
     PACKAGES,
@@ -287,3 +288,29 @@ def test_no_unit_test_sleeps() -> None:
 def test_a_sleep_is_found_however_it_is_written(line: str) -> None:
     """A call, a reference, and an import."""
     assert sleeps_in(ast.parse("import asyncio\n" + line)) == [2]
+
+
+def test_no_update_reads_before_it_waits() -> None:
+    """What is awaited has a name first: ``count = await …``, then ``self.count += count``."""
+    assert not {
+        shown(file): lines for file in (*SOURCES, *OPS, *TESTS) if (lines := lost_updates(tree_of(file)))
+    }
+
+
+@pytest.mark.parametrize(
+    "line, found",
+    [
+        ("self.a += await b()", [2]),
+        ("self.a[b] |= (await c()).d", [2]),
+        ("a.b -= sum([x async for x in c])", [2]),
+        ("self.a = max(self.a, await b())", [2]),
+        ("a[b] = a[b] + await c()", [2]),
+        ("a += await b()", []),
+        ("self.a = await b()", []),
+        ("self.a[await b()] = self.c", []),
+        ("self.a += b", []),
+    ],
+)
+def test_an_update_is_found_however_it_is_written(line: str, found: list[int]) -> None:
+    """As one of an attribute or of an item, which other tasks can write; a local variable is one task's."""
+    assert lost_updates(ast.parse(f"async def f(self):\n    {line}")) == found

@@ -233,9 +233,7 @@ class WriteAheadLog:
 
     async def measure(self) -> None:
         """Set ``bytes`` to the size of the folder. Raises ``OSError``."""
-        self.bytes = await asyncio.get_running_loop().run_in_executor(
-            self._thread, folder_bytes, self._folder
-        )
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._measure)
 
     async def tidy(self, keep_s: float, *, sealed: SealedRetention | None = None) -> int:
         """Remove segments that are older than ``keep_s`` and have no open claim; returns how many. Raises ``OSError``.
@@ -243,6 +241,10 @@ class WriteAheadLog:
         ``sealed``: where a record follows the log, what it has, which may go earlier; what it does not have stays.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._tidy, keep_s, sealed)
+
+    def _measure(self) -> None:
+        """Set ``bytes`` on the log's own thread, so that no write comes between the look and the count."""
+        self.bytes = folder_bytes(self._folder)
 
     def _tidy(self, keep_s: float, sealed: SealedRetention | None) -> int:
         first, now_s = self._writer.first_open, self._clock_s()

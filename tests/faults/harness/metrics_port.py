@@ -30,7 +30,8 @@ class MetricsPort:
     async def watch(self) -> None:
         """For ever: the most connections at a time."""
         while True:
-            self.most = max(self.most, await asyncio.to_thread(accepted_on, self.worker.port))
+            accepted = await asyncio.to_thread(accepted_on, self.worker.port)
+            self.most = max(self.most, accepted)
             await asyncio.sleep(LOOK_S)
 
     async def answered(self) -> None:

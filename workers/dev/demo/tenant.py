@@ -48,4 +48,5 @@ async def sign_and_verify(
 
 async def _check(check: Check, pairs: list[tuple[bytes, bytes]], tally: Tally) -> None:
     """Verify in a thread, so that the event loop keeps reading results."""
-    tally.verified += await asyncio.to_thread(count_valid, check, pairs)
+    valid = await asyncio.to_thread(count_valid, check, pairs)
+    tally.verified += valid

@@ -284,6 +284,18 @@ async def test_the_size_of_the_folder_is_known(wal: WriteAheadLog, tmp_path: Pat
     assert counted == wal.bytes == sum(file.stat().st_size for file in segments_of(tmp_path / "wal")) > 0
 
 
+async def test_a_write_behind_the_measurement_is_counted(wal: WriteAheadLog, tmp_path: Path) -> None:
+    """It comes before the loop has the answer of the measurement, which does not know of it."""
+    await wal.append([record(1)])
+    measuring = asyncio.ensure_future(wal.measure())
+    await turn(1)
+    later = record(2)
+    wal._thread.submit(wal._append, frame(encode_record(later)), [later]).result()
+    assert not measuring.done()
+    await measuring
+    assert wal.bytes == sum(file.stat().st_size for file in segments_of(tmp_path / "wal"))
+
+
 async def test_a_closed_log_refuses_appends(tmp_path: Path) -> None:
     """An append to a closed log raises ``LogUnavailable`` at once."""
     wal = WriteAheadLog(tmp_path / "wal")
