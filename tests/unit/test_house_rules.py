@@ -65,6 +65,9 @@ RETIRED_WORDS = (
 )
 """Words of a private language that names once had; docs/glossary.md has the words of the field."""
 
+STAGES = ("Desk", "Scene", "Stage", "Stand", "World")
+"""Names that the parts of one unit test file once had; tests/README.md has the four stages, and how such a class is named."""
+
 _RETIRED_PROSE = re.compile(
     r"""(?<!["`])\b(anew|at rest|by itself|goes on|gone for good|left alone|mend(s|ed|ing)?|nobody|passed over|put right"""
     r"""|set aside|stands? beside|what stands|whoever)\b(?!["`])""",
@@ -193,6 +196,18 @@ def test_a_docstring_can_be_read_without_the_one_before_it(file: Path) -> None:
 def test_a_reference_to_another_docstring_is_found(head: str) -> None:
     """By the word with which it begins."""
     assert ELSEWHERE.match(head)
+
+
+def test_the_parts_of_a_unit_test_are_named_by_their_subject() -> None:
+    """A class is a `LoopSetup` or a `FailoverRig`, so that a reader of two test files need not tell two scenes apart."""
+    units = [file for file in TESTS if ROOT / "tests" / "unit" in file.parents]
+    classes = [
+        (shown(file), node.name)
+        for file in [*units, *(ROOT / "tests" / "support").rglob("*.py")]
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert not [each for each in classes if words_of(each[1]) & {*STAGES}]
 
 
 def test_nearly_every_docstring_of_the_tests_begins_with_the_thing_itself() -> None:

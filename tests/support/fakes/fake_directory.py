@@ -83,7 +83,7 @@ class DirectoryPipeline:
         return await self._redis.read()
 
 
-class DirectoryScene:
+class DirectorySetup:
     """A cache on a fake clock, and the service that publishes for it."""
 
     def __init__(self) -> None:

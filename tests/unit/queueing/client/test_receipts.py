@@ -68,7 +68,7 @@ class Place:
 
 
 @dataclass
-class Scene:
+class ReceiptSetup:
     place: Place
     collector: ReceiptCollector
 
@@ -77,7 +77,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def setup(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ReceiptSetup]:
     """A collector whose questions follow each other at once, and which waits for an hour."""
     place = Place({"job": PROOF})
     monkeypatch.setattr(module, "POLL_S", 0.0)
@@ -86,7 +86,7 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     )
     running = asyncio.create_task(collector.run())
     place.release.set()
-    yield Scene(place, collector)
+    yield ReceiptSetup(place, collector)
     running.cancel()
     await asyncio.wait((running,))
 
@@ -97,9 +97,9 @@ def missing(outcome: Outcome) -> str:
     return str(outcome.receipt_missing)
 
 
-async def test_each_signature_of_a_job_gets_its_receipt_and_an_error_stays_one(scene: Scene) -> None:
+async def test_each_signature_of_a_job_gets_its_receipt_and_an_error_stays_one(setup: ReceiptSetup) -> None:
     """The receipts verify alone."""
-    found = await scene.attach(OUTCOMES)
+    found = await setup.attach(OUTCOMES)
     assert found[1] is OUTCOMES[1]
     for number in (0, 2):
         made = found[number]
@@ -114,57 +114,59 @@ async def test_each_signature_of_a_job_gets_its_receipt_and_an_error_stays_one(s
     [[signature(0, ReceiptMissing("no record"))], [DigestLength("too short")], []],
     ids=["not announced", "nothing signed", "empty"],
 )
-async def test_what_was_not_announced_is_not_waited_for(scene: Scene, outcomes: list[Outcome]) -> None:
-    assert await scene.attach(outcomes) == outcomes
-    assert scene.place.asked == []
+async def test_what_was_not_announced_is_not_waited_for(setup: ReceiptSetup, outcomes: list[Outcome]) -> None:
+    assert await setup.attach(outcomes) == outcomes
+    assert setup.place.asked == []
 
 
-async def test_many_jobs_share_questions(scene: Scene) -> None:
+async def test_many_jobs_share_questions(setup: ReceiptSetup) -> None:
     """At most 128 in each, and an idle collector asks nothing."""
-    scene.place.release.clear()
-    scene.place.stored = {f"job{number}": PROOF for number in range(300)}
+    setup.place.release.clear()
+    setup.place.stored = {f"job{number}": PROOF for number in range(300)}
     waiting = [
         asyncio.create_task(
-            scene.attach([replace(o, job_id=f"job{n}") if isinstance(o, Signature) else o for o in OUTCOMES])
+            setup.attach([replace(o, job_id=f"job{n}") if isinstance(o, Signature) else o for o in OUTCOMES])
         )
         for n in range(300)
     ]
     await turn()
-    scene.place.release.set()
+    setup.place.release.set()
     assert all(
         isinstance(found[0], Signature) and found[0].receipt for found in await asyncio.gather(*waiting)
     )
-    assert max(map(len, scene.place.asked)) == module.MOST_JOBS
-    asked = len(scene.place.asked)
+    assert max(map(len, setup.place.asked)) == module.MOST_JOBS
+    asked = len(setup.place.asked)
     await turn(50)
-    assert len(scene.place.asked) <= asked + 1
+    assert len(setup.place.asked) <= asked + 1
 
 
-async def test_a_receipt_that_does_not_come_by_the_deadline_is_told_with_its_cause(scene: Scene) -> None:
-    scene.place.stored = {}
-    found = await scene.attach(OUTCOMES, deadline_s=0.0)
+async def test_a_receipt_that_does_not_come_by_the_deadline_is_told_with_its_cause(
+    setup: ReceiptSetup,
+) -> None:
+    setup.place.stored = {}
+    found = await setup.attach(OUTCOMES, deadline_s=0.0)
     assert "the sealer of the worker's host is behind" in missing(found[0])
     assert isinstance(found[1], DigestLength)
 
 
-async def test_redis_that_is_away_is_asked_again_and_told(scene: Scene) -> None:
+async def test_redis_that_is_away_is_asked_again_and_told(setup: ReceiptSetup) -> None:
     """A call without time is told the reason, which is Redis and not the sealer; one that waits gets its receipts from a later answer."""
-    scene.place.refuses = QueueUnavailable("cannot read receipts: refused")
-    waiting = asyncio.create_task(scene.attach(OUTCOMES))
+    setup.place.refuses = QueueUnavailable("cannot read receipts: refused")
+    waiting = asyncio.create_task(setup.attach(OUTCOMES))
     await turn()
-    assert "could not be asked" in missing((await scene.attach(OUTCOMES, deadline_s=0.0))[0])
-    scene.place.refuses = None
+    assert "could not be asked" in missing((await setup.attach(OUTCOMES, deadline_s=0.0))[0])
+    setup.place.refuses = None
     (first, *_) = await waiting
     assert isinstance(first, Signature)
     assert first.receipt is not None
 
 
-async def test_a_user_without_the_right_is_told_at_once(scene: Scene) -> None:
+async def test_a_user_without_the_right_is_told_at_once(setup: ReceiptSetup) -> None:
     """And the next call asks again: the operator may have set it."""
-    scene.place.refuses = ReceiptMissing("may not read receipts: `sigmill tenants acl`")
-    assert "sigmill tenants acl" in missing((await scene.attach(OUTCOMES))[0])
-    scene.place.refuses = None
-    (first, *_) = await scene.attach(OUTCOMES)
+    setup.place.refuses = ReceiptMissing("may not read receipts: `sigmill tenants acl`")
+    assert "sigmill tenants acl" in missing((await setup.attach(OUTCOMES))[0])
+    setup.place.refuses = None
+    (first, *_) = await setup.attach(OUTCOMES)
     assert isinstance(first, Signature)
     assert first.receipt
 
@@ -174,10 +176,10 @@ async def test_a_user_without_the_right_is_told_at_once(scene: Scene) -> None:
     [b"", b"nonsense", bytes(200_000), LOG.proof(ITEMS[:2]).encode(), Log().proof(ITEMS).encode()],
     ids=["empty", "nonsense", "too long", "of another job", "of another service"],
 )
-async def test_a_false_receipt_is_no_receipt(scene: Scene, value: bytes) -> None:
+async def test_a_false_receipt_is_no_receipt(setup: ReceiptSetup, value: bytes) -> None:
     """A writer of Redis takes a receipt away, and nothing else."""
-    scene.place.stored = {"job": value}
-    first = (await scene.attach(OUTCOMES))[0]
+    setup.place.stored = {"job": value}
+    first = (await setup.attach(OUTCOMES))[0]
     assert isinstance(first, Signature)
     assert first.signature == b"signature 0"
     assert isinstance(first.receipt_missing, ProofInvalid)
@@ -189,37 +191,39 @@ FENCED = LOG.proof(
 """Proof of the same job by a host whose result was not released: its lease had run out."""
 
 
-async def test_a_true_receipt_of_a_result_that_was_not_released_does_not_end_the_wait(scene: Scene) -> None:
+async def test_a_true_receipt_of_a_result_that_was_not_released_does_not_end_the_wait(
+    setup: ReceiptSetup,
+) -> None:
     """The host that lost the job published first; the other host's receipt replaces it a moment later."""
-    scene.place.stored = {"job": FENCED}
-    waiting = [asyncio.create_task(scene.attach(OUTCOMES)) for _ in range(2)]
+    setup.place.stored = {"job": FENCED}
+    waiting = [asyncio.create_task(setup.attach(OUTCOMES)) for _ in range(2)]
     await turn(50)
     assert not any(task.done() for task in waiting)
-    scene.place.stored = {"job": PROOF}
+    setup.place.stored = {"job": PROOF}
     for found in await asyncio.gather(*waiting):
         assert isinstance(found[0], Signature)
         assert found[0].receipt
-    assert scene.place.asked
+    assert setup.place.asked
 
 
-async def test_where_only_that_receipt_comes_the_client_is_told_so(scene: Scene) -> None:
+async def test_where_only_that_receipt_comes_the_client_is_told_so(setup: ReceiptSetup) -> None:
     """When it waits no longer; the signature is returned."""
-    scene.place.stored = {"job": FENCED}
-    waiting = asyncio.create_task(scene.attach(OUTCOMES))
+    setup.place.stored = {"job": FENCED}
+    waiting = asyncio.create_task(setup.attach(OUTCOMES))
     await turn(50)
-    scene.place.refuses = ReceiptMissing("not any more")
+    setup.place.refuses = ReceiptMissing("not any more")
     first = (await waiting)[0]
     assert isinstance(first, Signature)
     assert isinstance(first.receipt_missing, ProofInvalid)
     assert "another host signed it too" in str(first.receipt_missing)
 
 
-async def test_only_requests_that_want_receipts_are_held_up(scene: Scene) -> None:
+async def test_only_requests_that_want_receipts_are_held_up(setup: ReceiptSetup) -> None:
     class Runner:
         async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
             return OUTCOMES
 
-    runner = ReceiptRunner(Runner(), scene.collector)
+    runner = ReceiptRunner(Runner(), setup.collector)
     request = SigningRequest.of(Target("release", 1, Algorithm.ECDSA_SHA_256), DIGESTS, "run")
     assert await runner.run(request, None) is OUTCOMES
     (first, *_) = await runner.run(replace(request, receipt=True), None)

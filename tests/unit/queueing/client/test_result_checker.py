@@ -15,7 +15,7 @@ from queueing.errors import ReceiptMissing, ResultInvalid
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.jobs import JobOutcome, JobResult, ReceiptNotice
 from queueing.protocol.public_keys import PublicKey
-from tests.support.fakes.fake_directory import DirectoryScene
+from tests.support.fakes.fake_directory import DirectorySetup
 from tests.support.keys import sign_digest, spki_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def request_for(version: int = 0) -> SigningRequest:
     return SigningRequest.of(Target("release", version, ALGORITHM), DIGESTS, "run")
 
 
-def outcome_by(scene: DirectoryScene, version: int) -> JobOutcome:
+def outcome_by(scene: DirectorySetup, version: int) -> JobOutcome:
     """A result whose signatures this version made."""
     key = scene.ring.versions[version]
     return JobOutcome(
@@ -43,16 +43,16 @@ def outcome_by(scene: DirectoryScene, version: int) -> JobOutcome:
     )
 
 
-def two_versions(state: KeyState = "active") -> DirectoryScene:
+def two_versions(state: KeyState = "active") -> DirectorySetup:
     """A directory with version 1 in this state and version 2 active."""
-    scene = DirectoryScene()
+    scene = DirectorySetup()
     scene.ring.versions[2] = ec.generate_private_key(ec.SECP256R1())
     scene.publish(state)
     return scene
 
 
 async def checked(
-    scene: DirectoryScene, request: SigningRequest, outcome: JobOutcome, content: bytes = CONTENT
+    scene: DirectorySetup, request: SigningRequest, outcome: JobOutcome, content: bytes = CONTENT
 ) -> list[Outcome]:
     """Outcomes of the result; what is refused is refused also where signatures are not verified."""
     result = JobResult(outcome, content)

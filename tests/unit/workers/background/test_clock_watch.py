@@ -20,7 +20,7 @@ START_S = 1_800_000_000.0
 
 
 @dataclass
-class Scene(HostClock):
+class ClockSetup(HostClock):
     """A host and a Redis with clocks of their own; each TIME takes ``round_trip_s``."""
 
     host_ahead_s: float = 0.0
@@ -71,37 +71,37 @@ def all_levels(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_clocks_that_agree_are_measured_and_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     """Within the error of a round trip."""
-    scene = Scene(host_ahead_s=0.2)
+    setup = ClockSetup(host_ahead_s=0.2)
     for _ in range(3):
-        await scene.measure()
-    assert scene.ahead_s == pytest.approx(0.2, abs=1e-3)
+        await setup.measure()
+    assert setup.ahead_s == pytest.approx(0.2, abs=1e-3)
     assert not told(caplog)
 
 
 @pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S, 3 * YEAR_S, -3 * YEAR_S])
 async def test_a_step_of_this_host_is_told_as_such(step_s: float, caplog: pytest.LogCaptureFixture) -> None:
     """And the difference from then on, once; then the step back, and that the clocks agree."""
-    scene = Scene()
-    await scene.measure()
-    scene.host_ahead_s = step_s
+    setup = ClockSetup()
+    await setup.measure()
+    setup.host_ahead_s = step_s
     for _ in range(3):
-        await scene.measure()
+        await setup.measure()
     assert told(caplog) == [("clock.stepped", "host", step_s), ("clock.differs", step_s)]
-    assert scene.ahead_s == pytest.approx(step_s, abs=1e-3)
+    assert setup.ahead_s == pytest.approx(step_s, abs=1e-3)
     caplog.clear()
-    scene.host_ahead_s = 0.0
+    setup.host_ahead_s = 0.0
     for _ in range(3):
-        await scene.measure()
+        await setup.measure()
     assert told(caplog) == [("clock.stepped", "host", -step_s), ("clock.agrees",)]
 
 
 @pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S, 3 * YEAR_S, -3 * YEAR_S])
 async def test_a_step_of_redis_is_told_as_such(step_s: float, caplog: pytest.LogCaptureFixture) -> None:
     """This host's monotonic clock shows that its own clock was not set."""
-    scene = Scene()
-    await scene.measure()
-    scene.redis_ahead_s = step_s
-    await scene.measure()
+    setup = ClockSetup()
+    await setup.measure()
+    setup.redis_ahead_s = step_s
+    await setup.measure()
     assert told(caplog) == [("clock.stepped", "redis", step_s), ("clock.differs", -step_s)]
 
 
@@ -109,8 +109,8 @@ async def test_a_difference_from_the_start_is_reported_without_a_culprit(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nobody saw the step."""
-    scene = Scene(host_ahead_s=2 * REPORTED_FROM_S)
-    await scene.measure()
+    setup = ClockSetup(host_ahead_s=2 * REPORTED_FROM_S)
+    await setup.measure()
     assert told(caplog) == [("clock.differs", 2 * REPORTED_FROM_S)]
 
 
@@ -119,13 +119,13 @@ async def test_a_measurement_without_an_answer_in_time_changes_nothing(
     trouble: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The next good one is compared with the last good one."""
-    scene = Scene()
-    await scene.measure()
-    scene.host_ahead_s = HOUR_S
-    scene.fails = trouble == "gone"
-    scene.round_trip_s = MOST_ROUND_TRIP_S * 1.1
-    await scene.measure()
+    setup = ClockSetup()
+    await setup.measure()
+    setup.host_ahead_s = HOUR_S
+    setup.fails = trouble == "gone"
+    setup.round_trip_s = MOST_ROUND_TRIP_S * 1.1
+    await setup.measure()
     assert not told(caplog)
-    scene.fails, scene.round_trip_s = False, 0.01
-    await scene.measure()
+    setup.fails, setup.round_trip_s = False, 0.01
+    await setup.measure()
     assert told(caplog)[0] == ("clock.stepped", "host", HOUR_S)

@@ -33,7 +33,7 @@ class Clock:
         return time.time()
 
 
-class Scene:
+class ProviderSetup:
     def __init__(self, folder: Path) -> None:
         self.keys_dir = folder
         self.files = {name: folder / f"{name}.token" for name in ("acme", "globex")}
@@ -46,33 +46,33 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def setup(tmp_path: Path) -> ProviderSetup:
+    return ProviderSetup(tmp_path)
 
 
-def test_an_issuer_verifies_the_tokens(scene: Scene) -> None:
+def test_an_issuer_verifies_the_tokens(setup: ProviderSetup) -> None:
     """By the file of keys that the provider writes in place of `sigmill issuer refresh`; each tenant has its own project."""
-    scene.provider.refresh()
-    for tenant in scene.files:
-        identity = scene.verified(tenant)
+    setup.provider.refresh()
+    for tenant in setup.files:
+        identity = setup.verified(tenant)
         assert (identity.provider, identity.audience) == (PROVIDER, TOKEN_AUDIENCE)
         assert identity.claims[PROJECT_CLAIM] == tenant
 
 
-def test_only_the_build_reads_its_token(scene: Scene) -> None:
+def test_only_the_build_reads_its_token(setup: ProviderSetup) -> None:
     """It is all that a build needs to sign."""
-    scene.provider.refresh()
-    assert {stat.S_IMODE(file.stat().st_mode) for file in scene.files.values()} == {0o600}
+    setup.provider.refresh()
+    assert {stat.S_IMODE(file.stat().st_mode) for file in setup.files.values()} == {0o600}
 
 
-def test_tokens_are_replaced_before_they_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_are_replaced_before_they_end(setup: ProviderSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a minute, however often the caller looks; each token is another one, since one serves a single key."""
     clock = Clock()
     monkeypatch.setattr(token_provider, "time", clock)
     seen = []
     for step_s in (0.0, RENEW_S - 1, 1.0, RENEW_S):
         clock.now_s += step_s
-        scene.provider.refresh()
-        seen.append(scene.files["acme"].read_text())
+        setup.provider.refresh()
+        seen.append(setup.files["acme"].read_text())
     assert seen[0] == seen[1]
     assert len(set(seen)) == 3

@@ -20,7 +20,7 @@ from workers.https.certificate import ServerCertificate, TlsFiles
 from workers.telemetry.edge_metrics import HttpsMetrics
 
 
-class Scene:
+class CertificateSetup:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         write_authority_and_server(folder, host="127.0.0.1")
@@ -74,10 +74,10 @@ def seen_by(made: ServerCertificate, client: ssl.SSLContext, name: str | None = 
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def setup(tmp_path: Path) -> CertificateSetup:
     folder = tmp_path / "server"
     folder.mkdir()
-    return Scene(folder)
+    return CertificateSetup(folder)
 
 
 @pytest.fixture
@@ -87,93 +87,97 @@ def others(tmp_path: Path) -> Path:
     return folder
 
 
-def test_files_that_do_not_change_are_not_loaded_again(scene: Scene) -> None:
+def test_files_that_do_not_change_are_not_loaded_again(setup: CertificateSetup) -> None:
     """And both counters exist from the start: an alert on the first refusal needs the 0 before it."""
-    scene.certificate().reload_if_changed()
-    assert scene.reloads() == (0, 0)
+    setup.certificate().reload_if_changed()
+    assert setup.reloads() == (0, 0)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", None])
 def test_a_new_connection_of_the_listener_sees_the_renewed_certificate(
-    scene: Scene, others: Path, name: str | None
+    setup: CertificateSetup, others: Path, name: str | None
 ) -> None:
     """Once it is loaded, not at each look; and whether the client names a host or not."""
-    made = scene.certificate()
-    listener, before = made.context, seen_by(made, client_of(scene.folder), name)
-    scene.replace(others, "server.pem", "server.key")
+    made = setup.certificate()
+    listener, before = made.context, seen_by(made, client_of(setup.folder), name)
+    setup.replace(others, "server.pem", "server.key")
     made.reload_if_changed()
     made.reload_if_changed()
-    assert scene.reloads() == (1, 0)
+    assert setup.reloads() == (1, 0)
     assert made.context is listener
     assert seen_by(made, client_of(others), name) != before
 
 
-def test_clients_of_an_authority_that_has_been_removed_are_refused(scene: Scene, others: Path) -> None:
+def test_clients_of_an_authority_that_has_been_removed_are_refused(
+    setup: CertificateSetup, others: Path
+) -> None:
     """And those of the new one are taken: a context of OpenSSL would have both for ever."""
     for name in ("old", "new"):
         root = Root(name)
         root.issue_to(others / name, x509.DNSName("build.example"))
         (others / f"{name}-ca.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
-    shutil.copy(others / "old-ca.pem", scene.folder / "clients.pem")
-    made = scene.certificate(client_ca="clients.pem")
-    assert seen_by(made, client_of(scene.folder, others / "old"))
-    shutil.copy(others / "new-ca.pem", scene.folder / "clients.pem")
+    shutil.copy(others / "old-ca.pem", setup.folder / "clients.pem")
+    made = setup.certificate(client_ca="clients.pem")
+    assert seen_by(made, client_of(setup.folder, others / "old"))
+    shutil.copy(others / "new-ca.pem", setup.folder / "clients.pem")
     made.reload_if_changed()
-    assert seen_by(made, client_of(scene.folder, others / "new"))
+    assert seen_by(made, client_of(setup.folder, others / "new"))
     with pytest.raises(ssl.SSLCertVerificationError):
-        seen_by(made, client_of(scene.folder, others / "old"))
+        seen_by(made, client_of(setup.folder, others / "old"))
 
 
-def test_no_session_is_resumed(scene: Scene) -> None:
+def test_no_session_is_resumed(setup: CertificateSetup) -> None:
     """A resumed one is not verified again."""
-    context = scene.certificate().context
+    context = setup.certificate().context
     assert context.num_tickets == 0
     assert context.options & ssl.OP_NO_TICKET
 
 
 def test_a_key_of_another_certificate_leaves_the_old_one(
-    scene: Scene, others: Path, caplog: pytest.LogCaptureFixture
+    setup: CertificateSetup, others: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Refused once, not again every five seconds."""
-    made = scene.certificate()
-    scene.replace(others, "server.key")
+    made = setup.certificate()
+    setup.replace(others, "server.key")
     with caplog.at_level(logging.ERROR, logger="sigmill.https"):
         made.reload_if_changed()
         made.reload_if_changed()
-    assert scene.reloads() == (0, 1)
+    assert setup.reloads() == (0, 1)
     assert [record.message for record in caplog.records] == ["https.certificate_refused"]
 
 
-def test_a_file_that_is_just_being_replaced_changes_nothing(scene: Scene, others: Path) -> None:
+def test_a_file_that_is_just_being_replaced_changes_nothing(setup: CertificateSetup, others: Path) -> None:
     """It is missing for a moment; the pair is adopted when both are there."""
-    made = scene.certificate()
+    made = setup.certificate()
     kept = made.context
-    (scene.folder / "server.pem").rename(scene.folder / "old.pem")
+    (setup.folder / "server.pem").rename(setup.folder / "old.pem")
     made.reload_if_changed()
     assert made.context is kept
-    (scene.folder / "old.pem").rename(scene.folder / "server.pem")
-    scene.replace(others, "server.pem", "server.key")
+    (setup.folder / "old.pem").rename(setup.folder / "server.pem")
+    setup.replace(others, "server.pem", "server.key")
     made.reload_if_changed()
-    assert scene.reloads()[0] == 1
+    assert setup.reloads()[0] == 1
 
 
 @pytest.mark.parametrize("name", ["server.pem", "server.key"])
-def test_no_server_starts_without_them(scene: Scene, name: str) -> None:
+def test_no_server_starts_without_them(setup: CertificateSetup, name: str) -> None:
     """The error names the setting."""
-    (scene.folder / name).write_text("rubbish")
+    (setup.folder / name).write_text("rubbish")
     with pytest.raises(ConfigError, match=r"tls\.certificate_file"):
-        scene.certificate()
+        setup.certificate()
 
 
 @pytest.mark.parametrize("required, mode", [(True, ssl.CERT_REQUIRED), (False, ssl.CERT_OPTIONAL)])
-def test_client_certificates_are_asked_for(scene: Scene, required: bool, mode: ssl.VerifyMode) -> None:
+def test_client_certificates_are_asked_for(
+    setup: CertificateSetup, required: bool, mode: ssl.VerifyMode
+) -> None:
     """Where authorities are named: required of a relay's clients, optional at an issuer, which takes tokens as well."""
-    assert scene.certificate().context.verify_mode == ssl.CERT_NONE
-    scene.registry = CollectorRegistry()
-    assert scene.certificate(client_ca="ca.pem", required=required).context.verify_mode == mode
+    assert setup.certificate().context.verify_mode == ssl.CERT_NONE
+    setup.registry = CollectorRegistry()
+    assert setup.certificate(client_ca="ca.pem", required=required).context.verify_mode == mode
 
 
-def test_authorities_that_cannot_be_read_stop_the_start(scene: Scene) -> None:
+def test_authorities_that_cannot_be_read_stop_the_start(setup: CertificateSetup) -> None:
     """Else each client would be refused."""
     with pytest.raises(ConfigError, match=r"tls\.client_ca_file"):
-        scene.certificate(client_ca="nowhere.pem")
+        setup.certificate(client_ca="nowhere.pem")

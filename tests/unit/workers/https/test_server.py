@@ -64,7 +64,7 @@ class Answers:
         return web.Response(status=500, text=type(error).__name__)
 
 
-class Scene:
+class ServerSetup:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, connection_s: float | None) -> None:
         self.registry = CollectorRegistry()
         bounds = Bounds(connections=2, header_s=10.0, connection_s=connection_s)
@@ -86,42 +86,42 @@ async def test_a_connection_too_many_is_ended_and_each_other_has_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The third of two is aborted at once and counted, the first two after thirty seconds."""
-    scene = Scene(monkeypatch, connection_s=30.0)
-    scene.connect()
-    assert [transport.aborted for transport in scene.transports] == [False, False, True]
-    assert (scene.metric("connections_refused_total"), scene.metric("connections")) == (1, 3)
-    assert [timer.delay_s for timer in scene.loop.timers] == [30.0] * 2
-    for timer in scene.loop.timers:
+    setup = ServerSetup(monkeypatch, connection_s=30.0)
+    setup.connect()
+    assert [transport.aborted for transport in setup.transports] == [False, False, True]
+    assert (setup.metric("connections_refused_total"), setup.metric("connections")) == (1, 3)
+    assert [timer.delay_s for timer in setup.loop.timers] == [30.0] * 2
+    for timer in setup.loop.timers:
         timer.call()
-    assert all(transport.aborted for transport in scene.transports)
+    assert all(transport.aborted for transport in setup.transports)
 
 
 async def test_a_connection_that_has_ended_is_not_kept_until_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A thousand short connections in a second are not a thousand TLS connections in memory for thirty."""
-    scene = Scene(monkeypatch, connection_s=30.0)
-    scene.connect()
-    for connection in scene.connections:
-        scene.server.connection_lost(connection)  # type: ignore[arg-type]
-    assert [timer.cancelled for timer in scene.loop.timers] == [True, True]
-    assert scene.metric("connections") == 0
+    setup = ServerSetup(monkeypatch, connection_s=30.0)
+    setup.connect()
+    for connection in setup.connections:
+        setup.server.connection_lost(connection)  # type: ignore[arg-type]
+    assert [timer.cancelled for timer in setup.loop.timers] == [True, True]
+    assert setup.metric("connections") == 0
 
 
 async def test_a_connection_without_a_time_lasts_as_long_as_it_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of a relay: clients poll over one connection."""
-    scene = Scene(monkeypatch, connection_s=None)
-    scene.connect()
-    assert scene.loop.timers == []
+    setup = ServerSetup(monkeypatch, connection_s=None)
+    setup.connect()
+    assert setup.loop.timers == []
 
 
 async def test_errors_are_answered_by_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
     """And never by aiohttp, whose answer repeats the request."""
-    scene = Scene(monkeypatch, connection_s=None)
+    setup = ServerSetup(monkeypatch, connection_s=None)
     monkeypatch.undo()
-    connection: Any = scene.server()
+    connection: Any = setup.server()
     assert connection.handle_error(None, 400, None, "bytes of a stranger").status == 400
     assert connection.handle_error(None, 500, ValueError("secret"), None).text == "ValueError"
 

@@ -15,7 +15,7 @@ from workers.intake.held_shards import (
 )
 
 
-class World:
+class ShardSetup:
     """Two shards, a clock that is moved by hand, and the tenants of each shard."""
 
     def __init__(self) -> None:
@@ -29,59 +29,59 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def setup() -> ShardSetup:
+    return ShardSetup()
 
 
-def test_only_tenants_of_the_shard_that_does_not_confirm_are_held(world: World) -> None:
+def test_only_tenants_of_the_shard_that_does_not_confirm_are_held(setup: ShardSetup) -> None:
     """The others are claimed for as ever."""
-    world.held.unconfirmed(["acme"])
-    assert world.held_tenants() == ["acme", "ajax"]
-    assert world.now_s < world.held.until_s() <= world.now_s + FIRST_HOLD_S
+    setup.held.unconfirmed(["acme"])
+    assert setup.held_tenants() == ["acme", "ajax"]
+    assert setup.now_s < setup.held.until_s() <= setup.now_s + FIRST_HOLD_S
 
 
-def test_a_shard_is_held_longer_each_time_and_not_at_all_once_it_confirms(world: World) -> None:
+def test_a_shard_is_held_longer_each_time_and_not_at_all_once_it_confirms(setup: ShardSetup) -> None:
     """Up to five seconds: each try delays the other shards by its ``WAIT``."""
     holds = []
     for _ in range(20):
-        world.held.unconfirmed(["acme"])
-        holds.append(world.held.until_s() - world.now_s)
-        world.now_s = world.held.until_s()
-        assert world.held_tenants() == []
-        assert world.held.until_s() == math.inf, "who waits for it would not sleep"
+        setup.held.unconfirmed(["acme"])
+        holds.append(setup.held.until_s() - setup.now_s)
+        setup.now_s = setup.held.until_s()
+        assert setup.held_tenants() == []
+        assert setup.held.until_s() == math.inf, "who waits for it would not sleep"
     assert holds[0] < LONGEST_HOLD_S < holds[-1] <= LONGEST_SHARD_HOLD_S
-    world.held.confirmed(["globex"])
-    world.held.unconfirmed(["acme"])
-    assert world.held.until_s() - world.now_s > LONGEST_HOLD_S
-    world.held.confirmed(["ajax"])
-    assert world.held_tenants() == []
-    world.held.unconfirmed(["acme"])
-    assert world.held.until_s() - world.now_s <= FIRST_HOLD_S, "a new outage begins with the first pause"
+    setup.held.confirmed(["globex"])
+    setup.held.unconfirmed(["acme"])
+    assert setup.held.until_s() - setup.now_s > LONGEST_HOLD_S
+    setup.held.confirmed(["ajax"])
+    assert setup.held_tenants() == []
+    setup.held.unconfirmed(["acme"])
+    assert setup.held.until_s() - setup.now_s <= FIRST_HOLD_S, "a new outage begins with the first pause"
 
 
-def test_a_commit_that_is_not_confirmed_holds_its_shard(world: World) -> None:
+def test_a_commit_that_is_not_confirmed_holds_its_shard(setup: ShardSetup) -> None:
     """Signed results would only pile up."""
-    world.shards.unconfirmed = {"ajax"}
-    assert world.held_tenants() == ["acme", "ajax"]
-    assert world.held.until_s() == world.now_s + FIRST_HOLD_S
-    world.shards.unconfirmed = set()
-    assert (world.held_tenants(), world.held.until_s()) == ([], math.inf)
+    setup.shards.unconfirmed = {"ajax"}
+    assert setup.held_tenants() == ["acme", "ajax"]
+    assert setup.held.until_s() == setup.now_s + FIRST_HOLD_S
+    setup.shards.unconfirmed = set()
+    assert (setup.held_tenants(), setup.held.until_s()) == ([], math.inf)
 
 
-def test_a_single_redis_is_one_shard(world: World) -> None:
+def test_a_single_redis_is_one_shard(setup: ShardSetup) -> None:
     """All tenants wait, a second at most."""
-    world.shards.places = dict.fromkeys(world.shards.places, "")
+    setup.shards.places = dict.fromkeys(setup.shards.places, "")
     for _ in range(20):
-        world.held.unconfirmed(["acme"])
-    assert world.held_tenants() == ["acme", "ajax", "globex"]
-    assert world.held.until_s() - world.now_s <= LONGEST_HOLD_S
+        setup.held.unconfirmed(["acme"])
+    assert setup.held_tenants() == ["acme", "ajax", "globex"]
+    assert setup.held.until_s() - setup.now_s <= LONGEST_HOLD_S
 
 
-def test_each_tenant_is_looked_up_once_however_many_commits_wait(world: World) -> None:
+def test_each_tenant_is_looked_up_once_however_many_commits_wait(setup: ShardSetup) -> None:
     """A thousand tenants of one shard wait, and a thousand of another are ready: the loop has a lane to feed meanwhile."""
     away, ready = [f"away-{i}" for i in range(1000)], [f"ready-{i}" for i in range(1000)]
-    world.shards.places = {**dict.fromkeys(away, "one:1"), **dict.fromkeys(ready, "two:1")}
-    world.shards.unconfirmed = set(away)
-    world.shards.lookups = 0
-    assert list(world.held.not_held(ready)) == ready
-    assert world.shards.lookups == 2000
+    setup.shards.places = {**dict.fromkeys(away, "one:1"), **dict.fromkeys(ready, "two:1")}
+    setup.shards.unconfirmed = set(away)
+    setup.shards.lookups = 0
+    assert list(setup.held.not_held(ready)) == ready
+    assert setup.shards.lookups == 2000

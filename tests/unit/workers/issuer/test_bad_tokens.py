@@ -80,7 +80,7 @@ class Request:
         yield self._body
 
 
-class Scene:
+class FrontSetup:
     """A front whose lane is an issuer in the same process."""
 
     def __init__(self, folder: Path) -> None:
@@ -134,15 +134,15 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def setup(tmp_path: Path) -> FrontSetup:
+    return FrontSetup(tmp_path)
 
 
 @pytest.mark.parametrize("name", KINDS)
-async def test_each_bad_token_gets_a_code_a_sentence_and_a_count(scene: Scene, name: str) -> None:
+async def test_each_bad_token_gets_a_code_a_sentence_and_a_count(setup: FrontSetup, name: str) -> None:
     """By its kind. Nothing is signed, and no token is recorded."""
     make, outcome, words = KINDS[name]
-    status, error, (provider, counted) = await scene.refusal(Build().request(make()))
+    status, error, (provider, counted) = await setup.refusal(Build().request(make()))
     assert (status, counted) == (STATUS.get(outcome, 403), outcome)
     assert error["code"] in BY_REASON
     assert error["code"] in {"identity.refused", "grant.malformed"}
@@ -151,15 +151,17 @@ async def test_each_bad_token_gets_a_code_a_sentence_and_a_count(scene: Scene, n
     assert words in error["message"] or error["code"] == "grant.malformed"
     assert error["hint"]
     assert provider in {"github", "unknown"}
-    assert not scene.signed
-    assert not scene.used.stat().st_size
+    assert not setup.signed
+    assert not setup.used.stat().st_size
 
 
-async def test_a_token_that_another_key_has_used_gets_a_code_a_sentence_and_a_count(scene: Scene) -> None:
+async def test_a_token_that_another_key_has_used_gets_a_code_a_sentence_and_a_count(
+    setup: FrontSetup,
+) -> None:
     """As a thief of it does."""
     token = CI.token()
-    await scene.front.answer(cast("BaseRequest", Request(Build().request(token))))
-    status, error, series = await scene.refusal(Build().request(token))
+    await setup.front.answer(cast("BaseRequest", Request(Build().request(token))))
+    status, error, series = await setup.refusal(Build().request(token))
     assert (status, error["code"], series) == (403, "identity.refused", ("github", Outcome.REPLAYED))
     assert "another key" in error["message"]
 
@@ -208,12 +210,12 @@ class Work:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_no_bad_token_costs_more_than_one_signature_and_some_thousand_steps(
-    scene: Scene, name: str, monkeypatch: pytest.MonkeyPatch
+    setup: FrontSetup, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing that is too long is parsed, the payload is parsed twice at most, and no kind is slow."""
     make, outcome, _ = KINDS[name]
     body = Build().request(make())
-    work = Work(monkeypatch).of(scene.issuer, body)
+    work = Work(monkeypatch).of(setup.issuer, body)
     assert work.signatures <= 1
     if outcome in {Outcome.PROVIDER, Outcome.HEADER, Outcome.KEY}:
         assert work.signatures == 0
@@ -225,8 +227,8 @@ def test_no_bad_token_costs_more_than_one_signature_and_some_thousand_steps(
     assert work.calls < MOST_CALLS
 
 
-def test_a_good_token_is_far_from_the_bound(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_good_token_is_far_from_the_bound(setup: FrontSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is not one that everything keeps: it is some times what an ordinary token takes."""
-    work = Work(monkeypatch).of(scene.issuer, Build().request(CI.token()))
-    assert (work.signatures, len(scene.signed)) == (1, 2)
+    work = Work(monkeypatch).of(setup.issuer, Build().request(CI.token()))
+    assert (work.signatures, len(setup.signed)) == (1, 2)
     assert MOST_CALLS / 10 < work.calls < MOST_CALLS / 2

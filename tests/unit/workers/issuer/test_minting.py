@@ -49,7 +49,7 @@ class KeyInMemory:
         return self.key.sign_envelope(message)
 
 
-class World:
+class MintingSetup:
     """An issuer over files in a folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -93,68 +93,68 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def setup(tmp_path: Path) -> MintingSetup:
+    return MintingSetup(tmp_path)
 
 
-def test_a_token_that_fits_a_rule_gets_a_grant(world: World) -> None:
+def test_a_token_that_fits_a_rule_gets_a_grant(setup: MintingSetup) -> None:
     """The grant names the build's key, its subject, the evidence and the keys, within the caps of the tenant's file."""
     build, token = Build(), CI.token()
-    grant = world.granted(build.request(token))
+    grant = setup.granted(build.request(token))
     assert (grant.audience, grant.tenant, grant.issuer) == (AUDIENCE, "acme", "ci")
     assert grant.client_public_key == build.public
     assert (grant.keys, grant.algorithms) == (("release",), ("ECDSA_SHA_256",))
     assert grant.subject == "repo:acme/app:ref:refs/heads/main"
     assert grant.max_digests == 500
     assert grant.expires_ms - grant.not_before_ms == 600_000
-    assert grant.not_before_ms == int(world.now_s * 1000)
+    assert grant.not_before_ms == int(setup.now_s * 1000)
 
 
-def test_a_grant_is_renewed_with_the_same_token_and_key(world: World) -> None:
+def test_a_grant_is_renewed_with_the_same_token_and_key(setup: MintingSetup) -> None:
     """A build of two hours asks again; each grant has an id of its own."""
     build, token = Build(), CI.token()
-    first, second = (world.granted(build.request(token, "release")) for _ in range(2))
+    first, second = (setup.granted(build.request(token, "release")) for _ in range(2))
     assert first.grant_id != second.grant_id
 
 
-def test_a_token_is_refused_to_a_second_key(world: World) -> None:
+def test_a_token_is_refused_to_a_second_key(setup: MintingSetup) -> None:
     """A thief of a token that was used has to have its key; also after a restart."""
     token = CI.token()
-    world.granted(Build().request(token))
-    assert world.refused(Build().request(token)).outcome is Outcome.REPLAYED
-    world.start()
-    assert world.refused(Build().request(token)).outcome is Outcome.REPLAYED
+    setup.granted(Build().request(token))
+    assert setup.refused(Build().request(token)).outcome is Outcome.REPLAYED
+    setup.start()
+    assert setup.refused(Build().request(token)).outcome is Outcome.REPLAYED
 
 
-def test_a_token_that_names_its_key_serves_no_other_even_as_the_first(world: World) -> None:
+def test_a_token_that_names_its_key_serves_no_other_even_as_the_first(setup: MintingSetup) -> None:
     """A thief who takes it on its way, as the front could, gets nothing for a key of its own; the build gets its grant."""
     build, thief = Build(), Build()
     token = CI.token(aud=audience_for(TOKEN_AUDIENCE, build.public))
-    refused = world.refused(thief.request(token))
+    refused = setup.refused(thief.request(token))
     assert (refused.outcome, "names another key" in refused.message) == (Outcome.PROOF, True)
-    world.granted(build.request(token))
+    setup.granted(build.request(token))
 
 
-def test_tokens_that_must_name_their_key_are_refused_without(world: World) -> None:
+def test_tokens_that_must_name_their_key_are_refused_without(setup: MintingSetup) -> None:
     """`bound = true` of the provider."""
-    file = world.site.file
+    file = setup.site.file
     file.write_text(file.read_text().replace("[providers.github]\n", "[providers.github]\nbound = true\n"))
-    world.start()
+    setup.start()
     build = Build()
-    assert world.refused(build.request(CI.token())).outcome is Outcome.AUDIENCE
-    world.granted(build.request(CI.token(aud=audience_for(TOKEN_AUDIENCE, build.public))))
+    assert setup.refused(build.request(CI.token())).outcome is Outcome.AUDIENCE
+    setup.granted(build.request(CI.token(aud=audience_for(TOKEN_AUDIENCE, build.public))))
 
 
 @pytest.mark.parametrize("aud", ["#key=", TOKEN_AUDIENCE + "#key=", TOKEN_AUDIENCE + "#key=x#key=y"])
-def test_an_audience_with_a_false_key_is_refused(world: World, aud: str) -> None:
+def test_an_audience_with_a_false_key_is_refused(setup: MintingSetup, aud: str) -> None:
     """Empty, cut or doubled."""
-    assert world.refused(Build().request(CI.token(aud=aud))).outcome is Outcome.PROOF
+    assert setup.refused(Build().request(CI.token(aud=aud))).outcome is Outcome.PROOF
 
 
-def test_a_check_says_what_a_grant_would_permit_and_binds_nothing(world: World) -> None:
+def test_a_check_says_what_a_grant_would_permit_and_binds_nothing(setup: MintingSetup) -> None:
     """The token is still free for the build's own key, and nothing was signed; a refusal is the same as for a grant."""
     token = CI.token()
-    checked = world.issuer.answer(RequestGrant(7, Build().request(token), b"", check=True))
+    checked = setup.issuer.answer(RequestGrant(7, Build().request(token), b"", check=True))
     assert isinstance(checked, Judged)
     judged = msgspec.json.decode(checked.body, type=GrantJudged)
     assert (judged.provider, judged.keys, judged.max_digests, judged.life_s) == (
@@ -163,9 +163,9 @@ def test_a_check_says_what_a_grant_would_permit_and_binds_nothing(world: World) 
         500,
         600.0,
     )
-    assert world.key.signed == 0
-    world.granted(Build().request(token))
-    refused = world.issuer.answer(RequestGrant(7, Build().request(CI.token(ref="x")), b"", check=True))
+    assert setup.key.signed == 0
+    setup.granted(Build().request(token))
+    refused = setup.issuer.answer(RequestGrant(7, Build().request(CI.token(ref="x")), b"", check=True))
     assert isinstance(refused, Refused)
     assert refused.outcome is Outcome.RULE
 
@@ -185,118 +185,118 @@ def test_a_check_says_what_a_grant_would_permit_and_binds_nothing(world: World) 
     ],
 )
 def test_a_token_that_does_not_fit_gets_nothing(
-    world: World, change: dict[str, Any], outcome: Outcome, code: str
+    setup: MintingSetup, change: dict[str, Any], outcome: Outcome, code: str
 ) -> None:
     """It is refused by its kind, and nothing is signed or recorded."""
-    refused = world.refused(Build().request(CI.token(**change)))
+    refused = setup.refused(Build().request(CI.token(**change)))
     assert (refused.outcome, refused.code) == (outcome, code)
-    assert not (world.site.folder / "used").stat().st_size
+    assert not (setup.site.folder / "used").stat().st_size
 
 
-def test_a_refused_token_is_not_bound_to_its_key(world: World) -> None:
+def test_a_refused_token_is_not_bound_to_its_key(setup: MintingSetup) -> None:
     """Only what a rule allows is recorded, so that a stranger cannot fill the register."""
     token = CI.token()
-    assert world.refused(Build().request(token, "other")).outcome is Outcome.RULE
-    world.granted(Build().request(token))
+    assert setup.refused(Build().request(token, "other")).outcome is Outcome.RULE
+    setup.granted(Build().request(token))
 
 
-def test_a_proof_by_another_key_is_refused(world: World) -> None:
+def test_a_proof_by_another_key_is_refused(setup: MintingSetup) -> None:
     """A thief of a token on its way cannot have it granted to a key without its private half."""
     build, thief = Build(), Build()
     build.public = thief.public
-    refused = world.refused(build.request(CI.token()))
+    refused = setup.refused(build.request(CI.token()))
     assert (refused.outcome, refused.code) == (Outcome.PROOF, "grant.refused")
 
 
-def test_a_proof_for_another_cluster_is_refused(world: World) -> None:
+def test_a_proof_for_another_cluster_is_refused(setup: MintingSetup) -> None:
     """The proof binds the audience of the service."""
     body = Build().request(CI.token(), audience="sign.example/test")
-    assert world.refused(body).outcome is Outcome.PROOF
+    assert setup.refused(body).outcome is Outcome.PROOF
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 10_000, b'{"token": 1}'])
-def test_a_body_that_is_no_request_is_malformed(world: World, body: bytes) -> None:
+def test_a_body_that_is_no_request_is_malformed(setup: MintingSetup, body: bytes) -> None:
     """Rubbish is one refusal."""
-    refused = world.refused(body)
+    refused = setup.refused(body)
     assert (refused.outcome, refused.code) == (Outcome.MALFORMED, "grant.malformed")
 
 
-def test_an_unknown_tenant_is_refused_as_one_without_a_rule(world: World) -> None:
+def test_an_unknown_tenant_is_refused_as_one_without_a_rule(setup: MintingSetup) -> None:
     """The names of tenants are not told."""
-    known = world.refused(Build().request(CI.token(), "nothing"))
-    unknown = world.refused(Build().request(CI.token(), "nothing", tenant="globex"))
+    known = setup.refused(Build().request(CI.token(), "nothing"))
+    unknown = setup.refused(Build().request(CI.token(), "nothing", tenant="globex"))
     assert known.message == unknown.message
 
 
-def test_a_request_without_token_and_certificate_is_refused(world: World) -> None:
+def test_a_request_without_token_and_certificate_is_refused(setup: MintingSetup) -> None:
     """An empty token asks for an identity by certificate, and there is none."""
-    assert world.refused(Build().request("")).outcome is Outcome.CERTIFICATE
+    assert setup.refused(Build().request("")).outcome is Outcome.CERTIFICATE
 
 
-def test_an_unknown_key_has_the_keys_fetched(world: World) -> None:
+def test_an_unknown_key_has_the_keys_fetched(setup: MintingSetup) -> None:
     """The caller comes back in two seconds, and the host was asked."""
-    world.site.write_keys(world.now_s - 60)
-    refused = world.refused(Build().request(CI.token({"kid": "second"})))
+    setup.site.write_keys(setup.now_s - 60)
+    refused = setup.refused(Build().request(CI.token({"kid": "second"})))
     assert (refused.outcome, refused.code) == (Outcome.UNAVAILABLE, "issuer.unavailable")
     assert refused.retry_after_s == 2.0
-    assert world.refresh.wanted == ["github"]
+    assert setup.refresh.wanted == ["github"]
 
 
-def test_new_keys_are_in_force_at_the_next_request(world: World) -> None:
+def test_new_keys_are_in_force_at_the_next_request(setup: MintingSetup) -> None:
     """The file is read again when it has changed."""
     token = CI.token()
-    world.site.write_keys(keys=[])
-    assert world.refused(Build().request(token)).outcome is Outcome.KEY
-    world.site.write_keys()
-    world.granted(Build().request(token))
+    setup.site.write_keys(keys=[])
+    assert setup.refused(Build().request(token)).outcome is Outcome.KEY
+    setup.site.write_keys()
+    setup.granted(Build().request(token))
 
 
-def test_old_keys_are_used_while_the_provider_is_away_but_not_for_ever(world: World) -> None:
+def test_old_keys_are_used_while_the_provider_is_away_but_not_for_ever(setup: MintingSetup) -> None:
     """Keys of six days verify, those of eight do not."""
-    world.site.write_keys(world.now_s - 6 * 86400)
-    world.granted(Build().request(CI.token()))
-    world.site.write_keys(world.now_s - 8 * 86400)
-    assert "are no longer used" in world.refused(Build().request(CI.token())).message
+    setup.site.write_keys(setup.now_s - 6 * 86400)
+    setup.granted(Build().request(CI.token()))
+    setup.site.write_keys(setup.now_s - 8 * 86400)
+    assert "are no longer used" in setup.refused(Build().request(CI.token())).message
 
 
-def test_a_tenants_file_is_in_force_at_the_next_request(world: World) -> None:
+def test_a_tenants_file_is_in_force_at_the_next_request(setup: MintingSetup) -> None:
     """A rule that is removed gives no more grants."""
     build = Build()
-    world.granted(build.request(CI.token()))
-    world.site.write_tenant(claims='repository_id = "1"')
-    assert world.refused(build.request(CI.token())).outcome is Outcome.RULE
+    setup.granted(build.request(CI.token()))
+    setup.site.write_tenant(claims='repository_id = "1"')
+    assert setup.refused(build.request(CI.token())).outcome is Outcome.RULE
 
 
 @pytest.mark.parametrize(
     "issuer", ['state = "revoked"', "expires = 2020-01-01T00:00:00Z"], ids=["revoked", "expired"]
 )
-def test_an_issuer_that_is_not_in_force_gives_nothing(world: World, issuer: str) -> None:
+def test_an_issuer_that_is_not_in_force_gives_nothing(setup: MintingSetup, issuer: str) -> None:
     """Revoked or expired in the tenant's file, it is as if the tenant did not name it."""
-    file = world.site.write_tenant(issuer=issuer if "state" in issuer else "")
+    file = setup.site.write_tenant(issuer=issuer if "state" in issuer else "")
     if "expires" in issuer:
         file.write_text(file.read_text().replace("expires = 2099-01-01T00:00:00Z", issuer))
-    assert world.refused(Build().request(CI.token())).outcome is Outcome.RULE
+    assert setup.refused(Build().request(CI.token())).outcome is Outcome.RULE
 
 
-def test_a_tenants_file_that_is_wrong_makes_its_callers_wait(world: World) -> None:
+def test_a_tenants_file_that_is_wrong_makes_its_callers_wait(setup: MintingSetup) -> None:
     """Its mistake is for the operator; a caller comes back."""
-    file = world.site.write_tenant(more='patterns = { ref = "main" }')
-    refused = world.refused(Build().request(CI.token()))
+    file = setup.site.write_tenant(more='patterns = { ref = "main" }')
+    refused = setup.refused(Build().request(CI.token()))
     assert refused.outcome is Outcome.UNAVAILABLE
     assert str(file) not in refused.message
 
 
-def test_a_full_register_makes_callers_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_register_makes_callers_wait(setup: MintingSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """No grant is signed for a token that could not be recorded."""
 
     def full(*_: object, **__: object) -> None:
         raise IssuerUnavailable("full", retry_after_s=60.0)
 
     monkeypatch.setattr(UsedTokens, "bind", full)
-    assert world.refused(Build().request(CI.token())).retry_after_s == 60.0
+    assert setup.refused(Build().request(CI.token())).retry_after_s == 60.0
 
 
-def test_a_subject_of_any_text_is_in_the_grant_as_ascii(world: World) -> None:
+def test_a_subject_of_any_text_is_in_the_grant_as_ascii(setup: MintingSetup) -> None:
     """Other characters are percent-encoded: one text has one form in logs and stop orders."""
-    grant = world.granted(Build().request(CI.token(sub="büild\n")))
+    grant = setup.granted(Build().request(CI.token(sub="büild\n")))
     assert grant.subject == "b%C3%BCild%0A"

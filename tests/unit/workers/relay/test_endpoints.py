@@ -59,7 +59,7 @@ class Queue:
         return [QUEUED] * len(job_ids)
 
 
-class Scene:
+class EndpointSetup:
     def __init__(self) -> None:
         self.queue = Queue()
         self.registry = CollectorRegistry()
@@ -82,72 +82,72 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def setup() -> EndpointSetup:
+    return EndpointSetup()
 
 
 def sealed(**changes: object) -> bytes:
     return seal(replace(ENVELOPE, **changes), KEY)
 
 
-async def test_a_wrong_envelope_costs_its_own_place_only(scene: Scene) -> None:
+async def test_a_wrong_envelope_costs_its_own_place_only(setup: EndpointSetup) -> None:
     """Of another tenant, of another service, or no envelope; the others reach the queue, under their own ids."""
     other = bytes(range(16))
-    _, found = await scene.submit(
+    _, found = await setup.submit(
         sealed(), sealed(tenant="globex"), sealed(audience="b"), b"rubbish", sealed(idempotency_key=other)
     )
     assert found == ["accepted", "envelope.audience", "envelope.audience", "envelope.malformed", "accepted"]
-    assert [each.job_id for each in scene.queue.submitted] == [
+    assert [each.job_id for each in setup.queue.submitted] == [
         job_id_of("acme", ENVELOPE.idempotency_key),
         job_id_of("acme", other),
     ]
-    assert {each.reply_id for each in scene.queue.submitted} == {scene.queue.reply_id}
+    assert {each.reply_id for each in setup.queue.submitted} == {setup.queue.reply_id}
 
 
-async def test_limits_that_refuse_all_are_told_with_a_time(scene: Scene) -> None:
+async def test_limits_that_refuse_all_are_told_with_a_time(setup: EndpointSetup) -> None:
     """With one envelope accepted, the answer is an ordinary one."""
     full = Receipt(SubmitStatus.REFUSED, refusal=LimitBacklog(retry_after_s=7.0))
-    scene.queue.answers = [full, full]
-    reply, _ = await scene.submit(sealed(), sealed())
+    setup.queue.answers = [full, full]
+    reply, _ = await setup.submit(sealed(), sealed())
     assert reply.limited_s == 7.0
-    scene.queue.answers = [full, Receipt(SubmitStatus.ACCEPTED)]
-    reply, found = await scene.submit(sealed(), sealed())
+    setup.queue.answers = [full, Receipt(SubmitStatus.ACCEPTED)]
+    reply, found = await setup.submit(sealed(), sealed())
     assert reply.limited_s is None
     assert found == ["limit.backlog", "accepted"]
 
 
-async def test_results_in_an_answer_are_bounded(scene: Scene) -> None:
+async def test_results_in_an_answer_are_bounded(setup: EndpointSetup) -> None:
     """A job whose result does not fit is done, and is polled for."""
-    scene.queue.answers = [Receipt(SubmitStatus.DONE, bytes(700_000))] * 2
-    reply, found = await scene.submit(sealed(), sealed())
+    setup.queue.answers = [Receipt(SubmitStatus.DONE, bytes(700_000))] * 2
+    reply, found = await setup.submit(sealed(), sealed())
     first, second = messages.decoded(reply.body, messages.SubmitAnswer).replies
     assert found == ["done", "done"]
     assert (len(first.result or b""), second.result) == (700_000, None)
 
 
-async def test_ids_of_another_tenant_reach_no_redis(scene: Scene) -> None:
+async def test_ids_of_another_tenant_reach_no_redis(setup: EndpointSetup) -> None:
     """They are unknown, or the request is refused."""
     poll = messages.PollRequest("acme", (OURS, THEIRS, "arq:job:x"), 1000)
-    reply = await scene.endpoints.post(messages.RESULTS, messages.encoded(poll))
+    reply = await setup.endpoints.post(messages.RESULTS, messages.encoded(poll))
     assert set(messages.decoded(reply.body, messages.PollAnswer).unknown) == {THEIRS, "arq:job:x"}
-    assert scene.queue.polled == [([OURS], 0.0)], "what is known already is not waited for"
+    assert setup.queue.polled == [([OURS], 0.0)], "what is known already is not waited for"
     states = messages.encoded(messages.IdsRequest("acme", (THEIRS, OURS)))
     found = messages.decoded(
-        (await scene.endpoints.post(messages.STATES, states)).body, list[messages.JobStateMessage]
+        (await setup.endpoints.post(messages.STATES, states)).body, list[messages.JobStateMessage]
     )
     assert [each.state().lost for each in found] == [True, False]
-    assert scene.queue.looked_up == [OURS]
+    assert setup.queue.looked_up == [OURS]
     for path, message in (
         (messages.CANCEL, messages.CancelRequest("acme", "ci", (THEIRS,))),
         (messages.RECEIPTS, messages.IdsRequest("acme", (THEIRS,))),
     ):
         with pytest.raises(EnvelopeMalformed):
-            await scene.endpoints.post(path, messages.encoded(message))
+            await setup.endpoints.post(path, messages.encoded(message))
 
 
-async def test_a_tenant_that_is_not_served_is_denied(scene: Scene) -> None:
+async def test_a_tenant_that_is_not_served_is_denied(setup: EndpointSetup) -> None:
     """By each operation."""
     with pytest.raises(PolicyDenied):
-        await scene.submit(sealed(), tenant="globex")
+        await setup.submit(sealed(), tenant="globex")
     with pytest.raises(PolicyDenied):
-        await scene.endpoints.get(messages.TIME, "globex")
+        await setup.endpoints.get(messages.TIME, "globex")

@@ -52,7 +52,7 @@ class Relay:
 
 
 @dataclass
-class Scene:
+class PollSetup:
     relay: Relay
     stack: SubmitterStack
 
@@ -64,8 +64,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    made = Scene(Relay(), SubmitterStack())
+async def setup() -> AsyncIterator[PollSetup]:
+    made = PollSetup(Relay(), SubmitterStack())
     stack = made.stack
     recovery = LostJobRecovery(cast("QueueAccess", made.relay), stack.pending, stack.submitter)
     polls = ResultPolls(made.relay, stack.pending, recovery, backoff=Backoff(first_s=0.0), patience_s=0.0)
@@ -78,80 +78,80 @@ async def scene() -> AsyncIterator[Scene]:
         assert task.cancelled(), task
 
 
-async def test_an_idle_client_polls_nothing(scene: Scene) -> None:
+async def test_an_idle_client_polls_nothing(setup: PollSetup) -> None:
     """Nor does one whose jobs the queue does not have yet."""
-    scene.stack.callers.enter_context(scene.stack.pending.waiting("a", submission("a")))
+    setup.stack.callers.enter_context(setup.stack.pending.waiting("a", submission("a")))
     await turn()
-    assert scene.relay.polls == []
+    assert setup.relay.polls == []
 
 
-async def test_a_poll_brings_results_and_the_rest_is_asked_for_again(scene: Scene) -> None:
+async def test_a_poll_brings_results_and_the_rest_is_asked_for_again(setup: PollSetup) -> None:
     """With the jobs that were submitted since."""
-    first, second = scene.accepted("a"), scene.accepted("b")
+    first, second = setup.accepted("a"), setup.accepted("b")
     await turn()
-    assert scene.relay.waiting == [("a", "b")]
-    third = scene.accepted("c")
+    assert setup.relay.waiting == [("a", "b")]
+    third = setup.accepted("c")
     await turn()
-    assert scene.relay.waiting == [("a", "b"), ("c",)]
-    scene.relay.polls[0].give({"a": b"one"})
+    assert setup.relay.waiting == [("a", "b"), ("c",)]
+    setup.relay.polls[0].give({"a": b"one"})
     await turn()
     assert first.result.result() == b"one"
-    assert scene.relay.waiting == [("c",), ("b",)]
-    scene.relay.polls[1].give({"c": b"three"})
-    scene.relay.polls[2].give({"b": b"two"})
+    assert setup.relay.waiting == [("c",), ("b",)]
+    setup.relay.polls[1].give({"c": b"three"})
+    setup.relay.polls[2].give({"b": b"two"})
     await turn()
     assert (second.result.result(), third.result.result()) == (b"two", b"three")
-    assert scene.relay.waiting == []
+    assert setup.relay.waiting == []
 
 
-async def test_new_jobs_do_not_wait_for_slow_ones(scene: Scene) -> None:
+async def test_new_jobs_do_not_wait_for_slow_ones(setup: PollSetup) -> None:
     """With every poll waiting, the oldest is given up, and its jobs join the new ones."""
     for number in range(MOST_POLLS):
-        scene.accepted(f"slow-{number}")
+        setup.accepted(f"slow-{number}")
         await turn()
-    assert len(scene.relay.waiting) == MOST_POLLS
-    job = scene.accepted("new")
+    assert len(setup.relay.waiting) == MOST_POLLS
+    job = setup.accepted("new")
     await turn(200)
-    assert scene.relay.polls[0].answer.cancelled()
-    assert scene.relay.waiting[-1] == ("slow-0", "new")
-    scene.relay.polls[-1].give({"new": b"result"})
+    assert setup.relay.polls[0].answer.cancelled()
+    assert setup.relay.waiting[-1] == ("slow-0", "new")
+    setup.relay.polls[-1].give({"new": b"result"})
     await turn()
     assert job.result.result() == b"result"
 
 
-async def test_a_lost_job_is_sent_again_and_polled_once_the_queue_has_it(scene: Scene) -> None:
+async def test_a_lost_job_is_sent_again_and_polled_once_the_queue_has_it(setup: PollSetup) -> None:
     """Not before: the relay would say again that it is not there."""
-    scene.accepted("a")
+    setup.accepted("a")
     await turn()
-    scene.stack.queue.hangs = True
-    scene.relay.polls[0].give({}, ("a",))
+    setup.stack.queue.hangs = True
+    setup.relay.polls[0].give({}, ("a",))
     await turn()
-    assert scene.stack.queue.sent == [["a"]]
-    assert scene.relay.waiting == []
+    assert setup.stack.queue.sent == [["a"]]
+    assert setup.relay.waiting == []
 
 
-async def test_a_bare_id_that_is_not_there_ends_at_once(scene: Scene) -> None:
+async def test_a_bare_id_that_is_not_there_ends_at_once(setup: PollSetup) -> None:
     """The relay is asked to look it up; later polls of a job that was seen do without."""
-    unknown, _ = scene.stack.callers.enter_context(scene.stack.pending.waiting("x"))
+    unknown, _ = setup.stack.callers.enter_context(setup.stack.pending.waiting("x"))
     await turn()
-    assert scene.relay.polls[0].check
-    scene.relay.polls[0].give({}, ("x",))
+    assert setup.relay.polls[0].check
+    setup.relay.polls[0].give({}, ("x",))
     await turn()
     assert isinstance(unknown.result.result(), JobUnknown)
-    scene.stack.callers.enter_context(scene.stack.pending.waiting("y"))
-    scene.accepted("z")
+    setup.stack.callers.enter_context(setup.stack.pending.waiting("y"))
+    setup.accepted("z")
     await turn()
-    scene.relay.polls[1].give({"z": b"result"})
+    setup.relay.polls[1].give({"z": b"result"})
     await turn()
-    assert (scene.relay.polls[-1].job_ids, scene.relay.polls[-1].check) == (("y",), False)
+    assert (setup.relay.polls[-1].job_ids, setup.relay.polls[-1].check) == (("y",), False)
 
 
-async def test_a_relay_that_is_away_is_asked_again(scene: Scene) -> None:
+async def test_a_relay_that_is_away_is_asked_again(setup: PollSetup) -> None:
     """After a pause; nothing is lost."""
-    job = scene.accepted("a")
+    job = setup.accepted("a")
     await turn()
-    scene.relay.polls[0].answer.set_exception(QueueUnavailable("away"))
+    setup.relay.polls[0].answer.set_exception(QueueUnavailable("away"))
     await turn()
-    scene.relay.polls[1].give({"a": b"result"})
+    setup.relay.polls[1].give({"a": b"result"})
     await turn()
     assert job.result.result() == b"result"

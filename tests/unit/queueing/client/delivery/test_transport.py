@@ -22,7 +22,7 @@ NOW = 0.0
 
 
 @dataclass
-class Stage:
+class TransportSetup:
     """A transport over a queue that the test plays; Redis itself is never asked."""
 
     queue: FakeQueue
@@ -30,7 +30,7 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+async def setup(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TransportSetup]:
     """Only the submitter runs: results come from the test."""
     queue = FakeQueue()
 
@@ -41,74 +41,74 @@ async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     for loop in others:
         loop.close()
     running = asyncio.ensure_future(submitting)
-    yield Stage(queue, made)
+    yield TransportSetup(queue, made)
     running.cancel()
     await asyncio.wait((running,))
 
 
-async def test_two_callers_of_one_job_submit_it_once_and_share_its_result(stage: Stage) -> None:
+async def test_two_callers_of_one_job_submit_it_once_and_share_its_result(setup: TransportSetup) -> None:
     """The job id is the same where the request is: the queue sees one job."""
-    calls = [asyncio.ensure_future(stage.transport.result_of(submission("a"), None)) for _ in range(2)]
+    calls = [asyncio.ensure_future(setup.transport.result_of(submission("a"), None)) for _ in range(2)]
     await turn()
-    assert stage.queue.sent == [["a"]]
-    assert stage.transport.busy
-    stage.transport.pending.pushed("a", b"result")
+    assert setup.queue.sent == [["a"]]
+    assert setup.transport.busy
+    setup.transport.pending.pushed("a", b"result")
     assert await asyncio.gather(*calls) == [b"result"] * 2
-    assert not stage.transport.busy
+    assert not setup.transport.busy
 
 
-async def test_a_caller_that_gives_up_takes_the_result_from_nobody(stage: Stage) -> None:
+async def test_a_caller_that_gives_up_takes_the_result_from_nobody(setup: TransportSetup) -> None:
     """Its own error has the job id, with which the result can be fetched later."""
-    patient = asyncio.ensure_future(stage.transport.result_of(submission("a"), None))
+    patient = asyncio.ensure_future(setup.transport.result_of(submission("a"), None))
     await turn()
     with pytest.raises(WaitTimeout) as given_up:
-        await stage.transport.result_of(submission("a"), NOW)
+        await setup.transport.result_of(submission("a"), NOW)
     assert given_up.value.job_ids == ("a",)
-    cancelled = asyncio.ensure_future(stage.transport.result_by_id("a", None))
+    cancelled = asyncio.ensure_future(setup.transport.result_by_id("a", None))
     await turn()
     cancelled.cancel()
     await asyncio.wait((cancelled,))
-    stage.transport.pending.pushed("a", b"result")
+    setup.transport.pending.pushed("a", b"result")
     assert await patient == b"result"
 
 
-async def test_the_deadline_of_a_job_that_the_queue_has_not_taken_tells_why(stage: Stage) -> None:
+async def test_the_deadline_of_a_job_that_the_queue_has_not_taken_tells_why(setup: TransportSetup) -> None:
     """A refusal for want of room is told as that, and not as a result that was late."""
-    stage.queue.answers = [[NO_ROOM]]
-    other = asyncio.ensure_future(stage.transport.result_of(submission("a"), None))
+    setup.queue.answers = [[NO_ROOM]]
+    other = asyncio.ensure_future(setup.transport.result_of(submission("a"), None))
     await turn()
     with pytest.raises(LimitBacklog):
-        await stage.transport.result_of(submission("a"), NOW)
-    assert isinstance(stage.transport.why_unanswered("a"), LimitBacklog)
+        await setup.transport.result_of(submission("a"), NOW)
+    assert isinstance(setup.transport.why_unanswered("a"), LimitBacklog)
     other.cancel()
     await asyncio.wait((other,))
 
 
-async def test_accept_returns_when_the_queue_has_all_jobs(stage: Stage) -> None:
+async def test_accept_returns_when_the_queue_has_all_jobs(setup: TransportSetup) -> None:
     """It does not wait for their results."""
-    await stage.transport.accept([submission("a"), submission("b")], None)
-    assert stage.queue.sent == [["a", "b"]]
-    assert not stage.transport.busy
+    await setup.transport.accept([submission("a"), submission("b")], None)
+    assert setup.queue.sent == [["a", "b"]]
+    assert not setup.transport.busy
 
 
-async def test_accept_raises_the_refusal_of_one_of_its_jobs(stage: Stage) -> None:
+async def test_accept_raises_the_refusal_of_one_of_its_jobs(setup: TransportSetup) -> None:
     """Another job has the id; those before it are accepted all the same."""
-    stage.queue.answers = [[Receipt(SubmitStatus.ACCEPTED), Receipt(SubmitStatus.CONFLICT)]]
+    setup.queue.answers = [[Receipt(SubmitStatus.ACCEPTED), Receipt(SubmitStatus.CONFLICT)]]
     with pytest.raises(JobConflict):
-        await stage.transport.accept([submission("a"), submission("b")], None)
+        await setup.transport.accept([submission("a"), submission("b")], None)
 
 
-async def test_accept_without_an_answer_by_the_deadline_may_have_been_accepted(stage: Stage) -> None:
+async def test_accept_without_an_answer_by_the_deadline_may_have_been_accepted(setup: TransportSetup) -> None:
     """The error is retryable, and says that nothing is known."""
-    stage.queue.hangs = True
+    setup.queue.hangs = True
     with pytest.raises(QueueUnavailable, match="may have taken the job"):
-        await stage.transport.accept([submission("a")], NOW)
+        await setup.transport.accept([submission("a")], NOW)
 
 
-async def test_closing_fails_those_who_still_wait(stage: Stage) -> None:
+async def test_closing_fails_those_who_still_wait(setup: TransportSetup) -> None:
     """With the reason, and not with a cancellation that looks like their own."""
-    waiting = asyncio.ensure_future(stage.transport.result_of(submission("a"), None))
+    waiting = asyncio.ensure_future(setup.transport.result_of(submission("a"), None))
     await turn()
-    await stage.transport.close()
+    await setup.transport.close()
     with pytest.raises(WaitTimeout, match="the client was closed"):
         await waiting
