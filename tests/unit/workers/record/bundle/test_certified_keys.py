@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,25 @@ def test_statements_that_are_no_folder_are_a_problem_and_no_crash(log: Path) -> 
     assert found == [
         f"checkpoint.invalid {folder.name} {folder.name}/statements cannot be read: Not a directory"
     ]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "zeros", "pipe"])
+def test_a_statement_that_is_no_file_or_is_endless_is_named(log: Path, kind: str) -> None:
+    certify(log)
+    folder = exported(log)
+    statement = folder / STATEMENTS / "zzz"
+    if kind == "link":
+        statement.symlink_to(log / "checkpoint")
+    elif kind == "folder":
+        statement.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(statement)
+    else:
+        statement.touch()
+        os.truncate(statement, 1 << 30)
+    (found,) = OriginVerifier(BundleReader(folder), service_keys=[SERVICE.spki]).run()
+    assert found.code == "checkpoint.invalid"
+    assert f"{STATEMENTS}/zzz" in found.what
 
 
 def test_of_very_many_statements_the_newest_are_read_one_after_another(

@@ -76,11 +76,15 @@ def test_a_digest_that_was_not_signed_has_a_receipt_that_says_so(bundle: Path, t
     assert (receipt.item.signature_sha256, receipt.item.code) == (b"", "digest.length")
 
 
-def test_another_digest_signature_or_key_is_refused(receipts: list[bytes], trusted: TrustedKeys) -> None:
+def test_another_digest_signature_tenant_or_key_is_refused(
+    receipts: list[bytes], trusted: TrustedKeys
+) -> None:
     with pytest.raises(ProofInvalid, match="of another digest"):
         verify_receipt(receipts[0], trusted, digest=bytes(32))
     with pytest.raises(ProofInvalid, match="another signature"):
         verify_receipt(receipts[0], trusted, digest=SECRET_DIGEST, signature=b"other")
+    with pytest.raises(ProofInvalid, match="of another tenant: acme"):
+        verify_receipt(receipts[0], trusted, digest=SECRET_DIGEST, tenant="globex")
     name = trusted.checkpoints[0].name
     other = Ed25519NoteKey(name, Ed25519PrivateKey.from_private_bytes(bytes(32))).verifier
     with pytest.raises(ProofInvalid, match="none of the trusted keys"):

@@ -200,7 +200,19 @@ def test_a_file_that_is_missing_is_named(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "zeros", "pipe"])
-@pytest.mark.parametrize("name", ["checkpoint", "range", bundle_path(0), tile_path(0, 0), "items/000"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoint",
+        "range",
+        "origin",
+        "minimum",
+        bundle_path(0),
+        tile_path(0, 0),
+        tile_path(1, 0, 2),
+        "items/000",
+    ],
+)
 def test_a_file_that_is_none_or_is_endless_is_refused(
     bundle: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
@@ -221,10 +233,22 @@ def test_a_file_that_is_none_or_is_endless_is_refused(
     assert any(name in problem.what or problem.place == bundle.name for problem in found)
 
 
-def test_a_folder_that_is_a_link_out_of_the_bundle_is_refused(bundle: Path, tmp_path: Path) -> None:
-    shutil.move(bundle / "tile", tmp_path / "tile")
-    (bundle / "tile").symlink_to(tmp_path / "tile")
+@pytest.mark.parametrize("name", ["tile", "tile/entries", "tile/0", "tile/1", "items"])
+def test_a_folder_that_is_a_link_out_of_the_bundle_is_refused(
+    bundle: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.move(bundle / name, tmp_path / "elsewhere")
+    (bundle / name).symlink_to(tmp_path / "elsewhere")
     assert "leads out of the bundle" in problems(bundle)[0].what
+
+
+@pytest.mark.parametrize(
+    "text", ["0 602", "0 9999999999999999999", "1 601", "602 602", "5 4", "-1 5", "0 601"]
+)
+def test_a_range_that_is_not_that_of_the_entries_is_refused(bundle: Path, text: str) -> None:
+    """However large it says that it is, no more is read than there is."""
+    (bundle / "range").write_text(f"{text}\n")
+    assert bool(problems(bundle)) == (text != f"0 {SIZE}")
 
 
 def resigned(folder: Path, key: Ed25519PrivateKey, **changes: object) -> None:
@@ -369,6 +393,18 @@ def test_items_that_are_missing_or_of_another_job_are_found(
     change_row(bundle, change)
     (found,) = problems(bundle)
     assert (found.code, found.place) == ("entry.invalid", f"{bundle.name}/2")
+
+
+def test_items_of_another_tenant_are_found(bundle: Path, state_dir: Path, tmp_path: Path) -> None:
+    """They are of an entry with the same number in the log of the other tenant, and true there."""
+    head = export(log_folder(state_dir, "globex"), tmp_path / "other").checkpoint
+    theirs = tmp_path / "other" / head.origin.rpartition("/")[2] / "items" / "000"
+    row = theirs.read_bytes()[ROW_LENGTH.size :]
+    change_row(bundle, lambda _: row)
+    (found,) = problems(bundle)
+    assert (found.code, found.place) == ("entry.invalid", f"{bundle.name}/2")
+    shutil.copy(theirs, bundle / "items" / "000")
+    assert f"{bundle.name}/2" in {each.place for each in problems(bundle)}
 
 
 def test_an_envelope_that_its_client_did_not_sign_is_found(bundle: Path) -> None:
