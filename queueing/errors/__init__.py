@@ -31,6 +31,7 @@ denied       errors of ``Denied``
 invalid      errors of ``Invalid``
 unavailable  errors of ``Unavailable``
 codes        the closed set of reasons, and the error for a reason
+counts       counts with nouns and verbs, for messages
 durations    durations in words, for messages
 
 Import the errors from here. Must never import any other folder.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from queueing.errors.counts import agreed, counted
 from queueing.files.durable_file import replace_durably
 from workers.journal.acknowledged import acknowledged_ends
 from workers.journal.recovery import recover
@@ -59,8 +60,9 @@ class OpenLog(Exception):
 
     def __init__(self, *, unreleased: int, unknown: int, events: int = 0) -> None:
         super().__init__(
-            f"{unreleased} outcomes are not released, {unknown} intents have no outcome,"
-            f" {events} events of commands are not in the log"
+            f"{counted(unreleased, 'outcome')} {agreed(unreleased, 'is', 'are')} not released,"
+            f" {counted(unknown, 'intent')} {agreed(unknown, 'has', 'have')} no outcome,"
+            f" {counted(events, 'event')} of commands {agreed(events, 'is', 'are')} not in the log"
         )
 
 

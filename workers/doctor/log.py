@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from queueing.errors.counts import agreed, counted
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.journal.event_spool import EventSpool
 from workers.journal.scrubbing import read_report
@@ -54,7 +55,8 @@ def _damage(state_dir: Path, now_s: float) -> Finding:
             f"is damaged: {places}{f' and {more} more places' if more > 0 else ''}",
             "ops/runbooks/SigmillLogDamaged.md",
         )
-    read = f"{report.segments} segments ({report.size_bytes / 1e9:.1f} GB) have no damage"
+    read = f"{counted(report.segments, 'segment')} ({report.size_bytes / 1e9:.1f} GB)"
+    read += f" {agreed(report.segments, 'has', 'have')} no damage"
     if report.ended_at is None:
         return ok("log.damage", subject, f"{read} so far; a round of the scrubber is under way")
     at = f"{datetime.fromtimestamp(report.ended_at, UTC):%F %T} UTC"
@@ -80,16 +82,19 @@ def _events(state_dir: Path, now_s: float) -> list[Finding]:
         ]
     oldest_s = min((record.at_ms / 1000 for events in waiting for record in events.records), default=now_s)
     findings = []
+    files = f"{counted(len(waiting), 'file')} of events"
     if not waiting:
         findings.append(ok("log.events", subject, "no event waits for the log"))
     elif now_s - oldest_s <= MOST_WAIT_S and all(events.error is None for events in waiting):
-        findings.append(ok("log.events", subject, f"{len(waiting)} files of events wait for a worker"))
+        findings.append(
+            ok("log.events", subject, f"{files} {agreed(len(waiting), 'waits', 'wait')} for a worker")
+        )
     else:
         findings.append(
             fail(
                 "log.events",
                 subject,
-                f"{len(waiting)} files of events are not in the log, the oldest for {max(now_s - oldest_s, 0):.0f} s: no worker"
+                f"{files} {agreed(len(waiting), 'is', 'are')} not in the log, the oldest for {max(now_s - oldest_s, 0):.0f} s: no worker"
                 " runs, or it cannot take them",
                 "systemctl start sigmill-worker; journalctl -u 'sigmill-worker*' | grep events.not_collected",
             )

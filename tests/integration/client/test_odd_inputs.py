@@ -215,7 +215,7 @@ async def test_a_wait_on_a_terminal_says_why(farm: Farm, words: Sequence[str]) -
     )
     os.close(theirs)
     shown = b""
-    wanted = b"waiting: 1 jobs are in the queue, 1 jobs ahead; no worker is running"
+    wanted = b"waiting: 1 job is in the queue, 1 job ahead; no worker is running"
     async with asyncio.timeout(LEAVES_S):
         while wanted not in shown:
             shown += await asyncio.to_thread(os.read, ours, 4096)

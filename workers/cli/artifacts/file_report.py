@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from queueing.artifacts.batch import FileOutcome
+from queueing.errors.counts import agreed, counted
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_line, print_message
 from workers.cli.shell.progress import Progress
 from workers.cli.signing.items import Item
@@ -67,12 +68,14 @@ class FileReport:
         self.progress.clear()
         total = self.tally.done + self.tally.bad
         parts = [
-            f"{self.tally.done - self.unchanged} of {total} files signed in {self.progress.elapsed_s:.1f} s"
+            f"{self.tally.done - self.unchanged} of {counted(total, 'file')} signed in {self.progress.elapsed_s:.1f} s"
         ]
         if self.unchanged:
-            parts.append(f"{self.unchanged} were signed before")
+            parts.append(f"{self.unchanged} {agreed(self.unchanged, 'was', 'were')} signed before")
         if self.tally.bad:
-            parts.append(f"{self.tally.bad} failed and are as they were")
+            parts.append(
+                f"{self.tally.bad} failed and {agreed(self.tally.bad, 'is as it was', 'are as they were')}"
+            )
         print_message(", ".join(parts))
         return self.tally.exit_code()
 

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from queueing.errors import ConfigError, LogUnavailable
+from queueing.errors.counts import counted
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.audit.times import from_option, to_option
 from workers.cli.shell.options import config_option, json_option
@@ -110,7 +111,7 @@ def export_record(  # noqa: PLR0913 - an option each
         emit(line)
         return _exit(exported)
     count = exported.end - exported.first
-    print_message(f"{out}: {count:,} of {head.size:,} entries of {head.origin}")
+    print_message(f"{out}: {count:,} of {counted(head.size, 'entry', 'entries')} of {head.origin}")
     if exported.minimum and exported.first == exported.minimum:
         print_message(removed_sentence(exported.minimum))
     for place in exported.damage:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from queueing.errors import ConfigError, LogUnavailable
+from queueing.errors.counts import counted
 from workers.audit.archive import ArchiveDiffers, archive
 from workers.audit.seal import SEAL_NAME, DamagedLog, OpenLog, seal
 from workers.cli.shell.options import config_option, json_option
@@ -84,7 +85,7 @@ def seal_log(output: Output, /, *, config: Path, to: Path | None, accept_damage:
             f"{place.segment}: {place.size_bytes} bytes from offset {place.offset} are damaged and lost"
         )
     print_message(
-        f"{directory.log_folder / SEAL_NAME}: {len(sealed.segments)} segments, {size:,} bytes, no open records"
+        f"{directory.log_folder / SEAL_NAME}: {counted(len(sealed.segments), 'segment')}, {size:,} bytes, no open records"
     )
     if to is not None:
         print_message(f"{to}: identical copy; {directory.log_folder} may be deleted")

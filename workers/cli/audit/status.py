@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from queueing.errors import ConfigError, LogUnavailable
+from queueing.errors.counts import agreed, counted
 from queueing.files.folders import entries, is_there
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.audit.times import utc_text
@@ -158,9 +159,12 @@ def _print(host: HostLine, lines: list[TenantLine]) -> None:
             for line in lines
         ]
         print_table(("TENANT", "ENTRIES", "CHECKPOINT", "KEYS", "ORIGIN"), rows)
+    waiting = (
+        f"{counted(host.events_waiting, 'file')} of events {agreed(host.events_waiting, 'waits', 'wait')}"
+    )
     print_message(
-        f"log: {host.segments} segments, {host.log_bytes:,} bytes, kept {host.keep_days:g} days"
-        f"{f', {host.events_waiting} files of events wait for a worker' if host.events_waiting else ''}"
+        f"log: {counted(host.segments, 'segment')}, {host.log_bytes:,} bytes, kept {host.keep_days:g} days"
+        f"{f', {waiting} for a worker' if host.events_waiting else ''}"
     )
     if not host.record:
         print_message("record: not switched on ([record] enabled)")

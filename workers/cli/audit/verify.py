@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from queueing.errors import InputUnreadable
+from queueing.errors.counts import agreed, counted
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.audit.key_files import (
     client_keys,
@@ -178,7 +179,9 @@ def verify_record(
             print_message(f"{name}: not verified, it is no part of a bundle")
         if keys is None:
             print_message("client signatures were not verified: no --clients")
-        print_message(f"{len(lines)} origins: " + (f"{bad} problems" if bad else "everything holds"))
+        print_message(
+            f"{counted(len(lines), 'origin')}: {counted(bad, 'problem') if bad else 'everything holds'}"
+        )
     return Exit.FAILED if bad else Exit.DONE
 
 
@@ -229,14 +232,18 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
 
 def _print(line: OriginLine) -> None:
     """Print the line of an origin, and whatever else is to be known of it."""
-    more = f", {line.problems - MOST_PROBLEMS} problems not shown" if line.problems > MOST_PROBLEMS else ""
+    more = (
+        f", {counted(line.problems - MOST_PROBLEMS, 'problem')} not shown"
+        if line.problems > MOST_PROBLEMS
+        else ""
+    )
     if line.log:
         print_message(f"{line.origin}: {_range(line)}")
     print_message(
-        f"{line.origin}: {line.entries:,} entries, {line.signatures:,} signatures{_granted(line)}{more}"
+        f"{line.origin}: {counted(line.entries, 'entry', 'entries')}, {counted(line.signatures, 'signature')}{_granted(line)}{more}"
     )
     for key in line.keys:
-        calls = f"{key.calls:,} calls of C_Sign, {key.signatures:,} signatures"
+        calls = f"{counted(key.calls, 'call')} of C_Sign, {counted(key.signatures, 'signature')}"
         print_message(f"{line.origin}: {key.key or 'other keys'}/{key.key_version}: {calls}")
     for sentence in _limits(line):
         print_message(f"{line.origin}: {sentence}")
@@ -246,8 +253,9 @@ def _limits(line: OriginLine) -> Iterator[str]:
     """Sentences about what the counts do not have."""
     if any(key.calls for key in line.keys) and (line.lanes_without_end or line.calls_in_doubt):
         yield (
-            f"there may be more calls: {line.lanes_without_end} lanes have no end here, and"
-            f" {line.calls_in_doubt} digests were not answered by lanes that have"
+            f"there may be more calls: {counted(line.lanes_without_end, 'lane')}"
+            f" {agreed(line.lanes_without_end, 'has', 'have')} no end here, and"
+            f" {counted(line.calls_in_doubt, 'digest')} {agreed(line.calls_in_doubt, 'was', 'were')} not answered by lanes that have"
         )
     for clock in line.clock_set_back:
         yield (
@@ -256,11 +264,13 @@ def _limits(line: OriginLine) -> Iterator[str]:
         )
     if line.unproven_envelopes:
         yield (
-            f"the items of {line.unproven_envelopes} jobs in doubt are not proven: their intents are before the range"
+            f"the items of {counted(line.unproven_envelopes, 'job')} in doubt are not proven:"
+            f" {agreed(line.unproven_envelopes, 'its intent is', 'their intents are')} before the range"
         )
     if line.jobs_without_end:
         yield (
-            f"{line.jobs_without_end} jobs have no end here: they were in work at the last entry, or their end was left out"
+            f"{counted(line.jobs_without_end, 'job')} {agreed(line.jobs_without_end, 'has', 'have')} no end here:"
+            " in work at the last entry, or with an end that was left out"
         )
     if line.minimum:
         yield removed_sentence(line.minimum)
@@ -269,7 +279,7 @@ def _limits(line: OriginLine) -> Iterator[str]:
 def _range(line: OriginLine) -> str:
     """The log and its part that is here, in words."""
     if line.first == line.end:
-        return f"none of the {line.size:,} entries of {line.log}"
+        return f"none of the {counted(line.size, 'entry', 'entries')} of {line.log}"
     times = f", from {line.from_at} to {line.to_at}" if line.from_at is not None else ""
     return f"entries {line.first:,} to {line.end - 1:,} of the {line.size:,} of {line.log}{times}"
 

@@ -14,6 +14,7 @@ import msgspec
 from queueing.aio.runner import run
 from queueing.coordination.worker_registry import registered_workers
 from queueing.errors import ConfigError, KeyDisabled, QueueUnavailable, SigningError
+from queueing.errors.counts import counted
 from queueing.redis.connection import with_connection
 from workers.cli.keys.pinned_version import PinnedVersion, find_key, find_version, version_options
 from workers.cli.keys.version_states import (
@@ -212,13 +213,13 @@ def _told_order(line: StateLine, pinned: PinnedVersion) -> Exit:
     stop = line.stop
     if not stop.everywhere:
         print_message(
-            f"order {stop.order} was sent, and {len(stop.adopted_by)} of {stop.workers} workers confirmed it within"
+            f"order {stop.order} was sent, and {len(stop.adopted_by)} of {counted(stop.workers, 'worker')} confirmed it within"
             f" {stop.within_s:.2f} s:"
             f" {', '.join(stop.adopted_by) or 'none'}. `sigmill workers list` shows the others; workers that start later apply it, too"
         )
         return Exit.RETRY
     print_message(
-        f"order {stop.order} stops {pinned.name} on every host: {len(stop.adopted_by)} workers confirmed it within"
+        f"order {stop.order} stops {pinned.name} on every host: {counted(len(stop.adopted_by), 'worker')} confirmed it within"
         f" {stop.within_s:.2f} s"
     )
     return Exit.DONE
@@ -245,7 +246,7 @@ def _told_no_order(
             " file would sign with it: distribute the file"
         )
         return Exit.DONE
-    more = f" and {len(signing) - _MOST_SHOWN} others" if len(signing) > _MOST_SHOWN else ""
+    more = f" and {counted(len(signing) - _MOST_SHOWN, 'other')}" if len(signing) > _MOST_SHOWN else ""
     print_message(
         f"{', '.join(signing[:_MOST_SHOWN])}{more}: may sign with {pinned.name} until they have the file and reload it. To"
         f" stop it on all hosts within a second: {stop_command(pinned.tenant.name, pinned.name, arguments['reason'])}"
@@ -284,7 +285,11 @@ def _other_workers(config: Path, scope: ServiceScope) -> list[str]:
         for worker in seen
         if worker.alive and not (worker.info.host == os.uname().nodename and worker.info.pid in here)
     ]
-    return [*others, f"{seen.damaged} workers whose entries cannot be read"] if seen.damaged else others
+    return (
+        [*others, f"{counted(seen.damaged, 'worker')} whose entries cannot be read"]
+        if seen.damaged
+        else others
+    )
 
 
 def _warn(pinned: PinnedVersion, now: datetime) -> None:

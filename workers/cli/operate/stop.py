@@ -11,6 +11,7 @@ import msgspec
 
 from queueing.config.toml import nearest, read_toml
 from queueing.errors import ConfigError
+from queueing.errors.counts import counted
 from queueing.protocol.grants.grant import Subject
 from queueing.protocol.stop_orders import Scope
 from workers.cli.operate.order_sender import OrderSender
@@ -85,7 +86,7 @@ def stop(  # one parameter per option  # noqa: PLR0913 - one parameter per optio
     else:
         print_message(f"order {line.order}: {scope} {line.name or tenant} is stopped")
         print_message(
-            f"applied by {len(line.adopted_by)} of {line.workers} workers within {line.within_s:.2f} s:"
+            f"applied by {len(line.adopted_by)} of {counted(line.workers, 'worker')} within {line.within_s:.2f} s:"
             f" {', '.join(line.adopted_by) or 'none'}"
         )
         print_message(

@@ -10,6 +10,7 @@ from typing import Self, TypedDict
 from queueing.client.config import ClientConfig
 from queueing.client.delivery.pending_jobs import WaitingJobs
 from queueing.client.signing_client import SigningClient
+from queueing.errors.counts import agreed, counted
 from queueing.protocol.algorithms import Algorithm, algorithm_named
 from workers.cli.shell.options import (
     DEFAULT_DEADLINE_S,
@@ -114,13 +115,22 @@ class WaitingCommand:
 
 def stopped_text(config: Path, jobs: WaitingJobs, *, request_id: str | None = None) -> str:
     """Sentence for a person who stops to wait for these jobs. One that was not submitted is not called so."""
-    unsent = f"{len(jobs.unsent)} were not submitted" if jobs.unsent else ""
+    unsent = (
+        f"{len(jobs.unsent):,} {agreed(len(jobs.unsent), 'was', 'were')} not submitted" if jobs.unsent else ""
+    )
     again = "wait again with the job ids" if request_id is None else f"rerun with --request-id {request_id}"
     if not jobs.queued and not jobs.sent:
         none = "interrupted: no job of this command waits in the queue"
         return f"{none}; {unsent}: {again} to sign them" if unsent else none
-    counts = [f"{len(jobs.queued)} submitted jobs are still signed"] if jobs.queued else []
-    counts += [f"{len(jobs.sent)} are signed if the queue has taken them"] if jobs.sent else []
+    queued, sent = len(jobs.queued), len(jobs.sent)
+    counts = (
+        [f"{counted(queued, 'submitted job')} {agreed(queued, 'is', 'are')} still signed"] if queued else []
+    )
+    counts += (
+        [f"{sent:,} {agreed(sent, 'is', 'are')} signed if the queue has taken {agreed(sent, 'it', 'them')}"]
+        if sent
+        else []
+    )
     counts += [unsent] if unsent else []
     ids = " ".join(shlex.quote(job_id) for job_id in (*jobs.queued, *jobs.sent))
     return (

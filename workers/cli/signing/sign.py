@@ -13,6 +13,7 @@ import click
 
 from queueing.client.signatures import Outcome, Signature
 from queueing.errors import InputUnreadable, OutputUnwritable, ReceiptMissing, SigningError
+from queueing.errors.counts import agreed, counted
 from queueing.protocol.algorithms import Algorithm
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.output import Exit, Tally, emit, print_message, stdout_is_terminal
@@ -80,7 +81,9 @@ class Report:
         failed = f", {self.tally.bad} failed" if self.tally.bad else ""
         print_message(f"{self.tally.done} of {total} signed in {elapsed_s:.1f} s{failed}")
         if self.without_receipt:
-            print_message(f"{self.without_receipt} signatures have no receipt [{ReceiptMissing.reason}]")
+            without = self.without_receipt
+            have = agreed(without, "has", "have")
+            print_message(f"{counted(without, 'signature')} {have} no receipt [{ReceiptMissing.reason}]")
         return self.tally.exit_code()
 
     def _write_files(self, item: Item, signature: Signature) -> tuple[Path | None, SigningError | None]:
@@ -175,7 +178,7 @@ async def _sign(options: SigningOptions, *, raw: bool, folders: Folders) -> Exit
 def _unprinted(error: OutputUnwritable, report: Report, request_id: str) -> OutputUnwritable:
     done = report.tally.done + report.tally.bad
     return OutputUnwritable(
-        f"{error.message}; {done} lines were printed before. Rerun with --request-id {request_id} to get the signatures that"
+        f"{error.message}; {counted(done, 'line')} {agreed(done, 'was', 'were')} printed before. Rerun with --request-id {request_id} to get the signatures that"
         " were made"
     )
 

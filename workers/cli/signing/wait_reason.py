@@ -8,6 +8,7 @@ from queueing.broker.queue_position import queue_position
 from queueing.coordination.hindrances import hindrance_of
 from queueing.coordination.worker_registry import registered_workers
 from queueing.errors import SigningError
+from queueing.errors.counts import agreed, counted
 from queueing.redis.connection import with_connection
 
 if TYPE_CHECKING:
@@ -29,13 +30,14 @@ async def wait_reason(client: SigningClient) -> str:
         return ""
     redis_config = client.config.redis
     if redis_config is None:  # a relay does not tell
-        return f"{len(job_ids)} jobs are not answered yet"
+        return f"{counted(len(job_ids), 'job')} {agreed(len(job_ids), 'is', 'are')} not answered yet"
     try:
         position = await with_connection(redis_config, lambda redis: queue_position(redis, tenant, job_ids))
     except SigningError as error:
         return error.message
     if not position.queued:
-        return f"{position.in_work} jobs are with a worker" if position.in_work else ""
+        in_work = position.in_work
+        return f"{counted(in_work, 'job')} {agreed(in_work, 'is', 'are')} with a worker" if in_work else ""
     causes = (_place(position), await _hindrance(redis_config, tenant), await _workers(redis_config))
     return "; ".join(cause for cause in causes if cause)
 
@@ -43,12 +45,11 @@ async def wait_reason(client: SigningClient) -> str:
 def _place(position: QueuePosition) -> str:
     if position.retry_in_s is not None:
         return (
-            f"a worker returned {position.queued} jobs unsigned, because the key's token cannot be used or is held by others;"
+            f"a worker returned {counted(position.queued, 'job')} unsigned, because the key's token cannot be used or is held by others;"
             f" next try in {position.retry_in_s:.0f} s (the operator sees the reason in `sigmill tokens list`)"
         )
-    if position.ahead is None:
-        return f"{position.queued} jobs are in the queue"
-    return f"{position.queued} jobs are in the queue, {position.ahead} jobs ahead"
+    queued = f"{counted(position.queued, 'job')} {agreed(position.queued, 'is', 'are')} in the queue"
+    return queued if position.ahead is None else f"{queued}, {counted(position.ahead, 'job')} ahead"
 
 
 async def _hindrance(config: RedisConfig, tenant: str) -> str:

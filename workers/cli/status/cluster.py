@@ -11,6 +11,7 @@ import msgspec
 from queueing.aio.runner import run
 from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_state
 from queueing.coordination.worker_registry import registered_workers
+from queueing.errors.counts import counted
 from queueing.redis.connection import with_connection
 from workers.cli.shell.output import Exit, emit, print_line, print_message, print_table
 from workers.cli.status.workers import WorkerLine, notes_on, print_damaged, print_workers, worker_line
@@ -111,8 +112,8 @@ def _print(report: ClusterReport) -> None:
     of = f" of {limit / 1e6:,.0f}" if limit else ""
     alive = [worker for worker in report.workers if worker.state != "silent"]
     print_line(
-        f"{report.audience}: {len(alive)} workers, {sum(w.lanes for w in alive)} lanes,"
-        f" {sum(w.sessions for w in alive)} sessions; {report.dead_letters} dead letters;"
+        f"{report.audience}: {counted(len(alive), 'worker')}, {counted(sum(w.lanes for w in alive), 'lane')},"
+        f" {counted(sum(w.sessions for w in alive), 'session')}; {counted(report.dead_letters, 'dead letter')};"
         f" Redis uses {used / 1e6:,.0f}{of} MB"
     )
     if report.workers:

@@ -14,6 +14,7 @@ from queueing.aio.runner import run
 from queueing.broker.job_state import JobReport, report_of
 from queueing.broker.job_values import JobState, JobStatus
 from queueing.errors import ProofInvalid, QueueUnavailable
+from queueing.errors.counts import agreed, counted
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
 from workers.audit.job_history import Histories, JobEvent, histories_of
@@ -83,7 +84,7 @@ def show_jobs(
         print_message(problem)
     elif histories is not None and not as_json:
         print_message(
-            f"this host's log: {service.state_dir / 'wal'}, {histories.segments} segments,"
+            f"this host's log: {service.state_dir / 'wal'}, {counted(histories.segments, 'segment')},"
             f" {histories.size_bytes / 1e6:.0f} MB of the last {since_s / 3600:g} h; other hosts have their own"
         )
     return tally.exit_code()
@@ -158,7 +159,8 @@ def _print(report: JobReport, events: tuple[JobEvent, ...]) -> None:
         print_line("  due now" if report.due_in_s <= 0 else f"  due in {report.due_in_s:.1f} s")
     if report.attempts is not None:
         print_line(
-            f"  {report.digests} digests, {report.attempts} attempts, {report.crashes or 0} crashes of the worker"
+            f"  {counted(report.digests or 0, 'digest')}, {counted(report.attempts, 'attempt')},"
+            f" {counted(report.crashes or 0, 'crash', 'crashes')} of the worker"
         )
     if report.dead_letter:
         print_line(f"  dead letter: sigmill deadletter show '{status.job_id}'")
@@ -175,11 +177,15 @@ def _details(event: JobEvent) -> str:
     if event.what == "intent":
         version = "" if event.key_version is None else f"/{event.key_version}"
         return (
-            f"attempt {event.attempt}, {event.digests} digests, {event.algorithm} with {event.key}{version}"
+            f"attempt {event.attempt}, {counted(event.digests or 0, 'digest')}, {event.algorithm} with {event.key}{version}"
             f" for {event.client}" + (f", {event.subject}" if event.subject else "")
         )
     if event.what == "outcome":
         dead = ", dead letter" if event.dead_letter else ""
-        dropped = f", up to {event.dropped} more signatures made and not released" if event.dropped else ""
+        dropped = (
+            f", up to {event.dropped} more {agreed(event.dropped, 'signature', 'signatures')} made and not released"
+            if event.dropped
+            else ""
+        )
         return (event.code or f"{event.signed} signed, {event.failed} failed") + dropped + dead
     return ""

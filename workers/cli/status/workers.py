@@ -12,6 +12,7 @@ import msgspec
 
 from queueing.aio.runner import run
 from queueing.coordination.worker_registry import RegisteredWorker, registered_workers
+from queueing.errors.counts import agreed, counted
 from queueing.redis.connection import with_connection
 from queueing.redis.values import Readable
 from workers.cli.commands import WORKERS, LazyGroup
@@ -112,7 +113,9 @@ def print_workers(lines: Sequence[WorkerLine]) -> None:
 def print_damaged(seen: Readable[RegisteredWorker]) -> None:
     """Say how many entries could not be read."""
     if seen.damaged:
-        print_message(f"{seen.damaged} entries of workers are damaged, or of another version, and not shown")
+        print_message(
+            f"{counted(seen.damaged, 'entry', 'entries')} of workers {agreed(seen.damaged, 'is', 'are')} damaged, or of another version, and not shown"
+        )
 
 
 def notes_on(lines: Sequence[WorkerLine]) -> list[str]:

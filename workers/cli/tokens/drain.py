@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from queueing.errors import ConfigError
+from queueing.errors.counts import agreed, counted
 from workers.cli.shell.options import Duration, config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
@@ -71,7 +72,9 @@ def drain(output: Output, /, *, token: str, config: Path, wait_s: float) -> Exit
             f"{token}: marked as drained, but no worker answers at [metrics]; a worker applies it when it starts"
         )
     elif lanes:
-        print_message(f"{token}: {lanes} lanes are still finishing their work; watch them with `sigmill top`")
+        print_message(
+            f"{token}: {counted(lanes, 'lane')} {agreed(lanes, 'is', 'are')} still finishing work; watch with `sigmill top`"
+        )
     else:
         print_message(
             f"{token}: drained; no lane of this host uses it; `sigmill tokens resume {token}` resumes it"

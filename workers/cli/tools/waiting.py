@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
+from queueing.errors.counts import agreed, counted
 from workers.cli.shell.output import print_message
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ async def _note(client: SigningClient, signer: PatientSigner) -> None:
 
         reason = await wait_reason(client)
         print_message(
-            f"note: {signer.waiting} signatures are waited for, the first for {waited_s:.0f} s"
+            f"note: {counted(signer.waiting, 'signature')} {agreed(signer.waiting, 'is', 'are')} waited for, the first for {waited_s:.0f} s"
             + (f": {reason}" if reason else "")
         )
         not_before_s = loop.time() + _NEXT_NOTE_S

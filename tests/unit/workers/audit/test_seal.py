@@ -24,14 +24,14 @@ def test_a_log_at_rest_is_sealed_with_the_digest_of_each_segment(tmp_path: Path)
 
 def test_an_outcome_that_was_not_released_keeps_it_open(tmp_path: Path) -> None:
     write(tmp_path, intent(b"a"), outcome(b"a"))
-    with pytest.raises(OpenLog, match="1 outcomes are not released, 0 intents"):
+    with pytest.raises(OpenLog, match="1 outcome is not released, 0 intents"):
         seal(tmp_path)
     assert not (tmp_path / SEAL_NAME).exists()
 
 
 def test_an_intent_without_an_outcome_keeps_it_open(tmp_path: Path) -> None:
     write(tmp_path, intent(b"a"), outcome(b"a"), released(b"a"), intent(b"b"))
-    with pytest.raises(OpenLog, match="0 outcomes are not released, 1 intents"):
+    with pytest.raises(OpenLog, match="0 outcomes are not released, 1 intent has"):
         seal(tmp_path)
 
 

@@ -82,7 +82,7 @@ def test_events_that_no_worker_takes_are_told(state_dir: Path, age_s: float, sta
     EventSpool(state_dir).put(KeyRecord(int((NOW_S - age_s) * 1000), "acme", "created", "release"))
     finding = only(state_dir, "log.events")
     assert finding.state is state
-    assert "1 files of events" in finding.text
+    assert "1 file of events" in finding.text
 
 
 def test_a_file_that_is_no_event_is_told(state_dir: Path) -> None:

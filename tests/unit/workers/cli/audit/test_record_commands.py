@@ -61,7 +61,7 @@ def test_an_exported_record_is_verified_with_the_keys_of_the_service_and_of_the_
 def test_without_the_clients_keys_it_says_that_their_signatures_were_not_verified(bundle: Path) -> None:
     result = verify(bundle, as_json=False)
     assert "client signatures were not verified" in result.stderr
-    assert "1 origins: everything holds" in result.stderr
+    assert "1 origin: everything holds" in result.stderr
 
 
 def test_what_is_wrong_is_a_line_with_code_and_place_and_exit_code_1(bundle: Path) -> None:
@@ -141,7 +141,7 @@ def test_jobs_without_an_end_are_told(tmp_path: Path) -> None:
     head = export(log_folder(tmp_path / "state", "acme"), tmp_path / "bundle").checkpoint
     (tmp_path / "vkeys").write_text(f"{Ed25519NoteKey(head.origin, EPOCH_KEY).verifier.text}\n")
     assert json.loads(verify(tmp_path / "bundle").stdout)["jobs_without_end"] == 1
-    assert "1 jobs have no end here" in verify(tmp_path / "bundle", as_json=False).stderr
+    assert "1 job has no end here" in verify(tmp_path / "bundle", as_json=False).stderr
 
 
 def test_the_record_of_another_tenant_is_refused(bundle: Path) -> None:
@@ -403,4 +403,4 @@ def test_calls_of_lanes_are_told_beside_the_signatures_of_a_key(with_events: Pat
     assert line["keys"] == [{"key": "release", "key_version": 1, "calls": 7, "signatures": 1}]
     assert (line["lanes_without_end"], line["calls_in_doubt"], line["problems"]) == (0, 0, 0)
     text = verify(with_events, as_json=False).stderr
-    assert "release/1: 7 calls of C_Sign, 1 signatures" in text
+    assert "release/1: 7 calls of C_Sign, 1 signature" in text

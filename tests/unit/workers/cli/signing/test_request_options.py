@@ -68,12 +68,12 @@ def test_a_stopped_command_calls_no_job_submitted_that_was_not_sent() -> None:
     file = Path("client.toml")
     jobs = WaitingJobs(queued=("{acme}a", "{acme}b"), sent=("{acme}c",), unsent=("{acme}d",) * 3)
     assert stopped_text(file, jobs, request_id="build-7") == (
-        "interrupted: 2 submitted jobs are still signed, 1 are signed if the queue has taken them, 3 were not submitted;"
+        "interrupted: 2 submitted jobs are still signed, 1 is signed if the queue has taken it, 3 were not submitted;"
         " rerun with --request-id build-7 to collect the signatures, or remove those that are not begun:"
         " sigmill cancel --config client.toml '{acme}a' '{acme}b' '{acme}c'"
     )
     assert stopped_text(file, WaitingJobs(unsent=("{acme}d",)), request_id="build-7") == (
-        "interrupted: no job of this command waits in the queue; 1 were not submitted: rerun with --request-id build-7 to sign them"
+        "interrupted: no job of this command waits in the queue; 1 was not submitted: rerun with --request-id build-7 to sign them"
     )
 
 
