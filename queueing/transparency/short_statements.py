@@ -14,7 +14,7 @@ import msgspec
 from queueing.errors import ProofInvalid
 from queueing.transparency.checkpoints import Checkpoint
 from queueing.transparency.notes import ED25519, VerifierKey, read_note, signature_text
-from queueing.transparency.origin_statements import OriginStatement, read_statement
+from queueing.transparency.origin_statements import OriginStatement, one_word, read_statement
 
 _Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -70,7 +70,8 @@ def lengthened(short: bytes, origin: str) -> bytes:
         parts = msgspec.msgpack.decode(short, type=_Short)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ProofInvalid("the statement about the key of the checkpoint cannot be read") from None
-    if msgspec.msgpack.encode(parts) != short:
+    words = parts.host, parts.build
+    if msgspec.msgpack.encode(parts) != short or tuple(map(one_word, words)) != words:
         raise ProofInvalid("the statement about the key of the checkpoint is not in its one encoding")
     statement = OriginStatement(
         audience=parts.audience,

@@ -51,6 +51,14 @@ def test_a_second_encoding_is_no_statement() -> None:
         lengthened(again, LOG.origin)
 
 
+def test_a_host_that_the_note_would_write_otherwise_is_no_statement() -> None:
+    """A blank becomes a dash in the note, which would verify."""
+    again = SHORT.replace(b"signing-host", b"signing host")
+    assert again != SHORT
+    with pytest.raises(ProofInvalid, match="one encoding"):
+        lengthened(again, LOG.origin)
+
+
 @given(st.data())
 def test_one_changed_byte_is_no_statement(data: st.DataObject) -> None:
     raw = bytearray(SHORT)
