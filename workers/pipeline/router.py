@@ -148,7 +148,11 @@ class Router:
             if tenant.suspended:
                 raise PolicyDenied("rule `state`: the tenant is suspended")
             stops.check_tenant()
-            return _version(unverified.envelope, tenant, now_ms)
+            version = _version(unverified.envelope, tenant, now_ms)
+            # A lane would refuse it, too, but the log would have an intent, and signatures that may have been made.
+            stops.check_key(version.key)
+            stops.check_version(version.key, version.version)
+            return version
         except SigningError:
             # Judged in a lane's order, which checks the signature first: a stranger learns nothing about keys here.
             self._authenticate(job, unverified)

@@ -19,6 +19,7 @@ from queueing.errors import (
     EnvelopeSignature,
     JobExpired,
     JobPoisoned,
+    KeyDisabled,
     PolicyDenied,
     SigningError,
     TokenUnavailable,
@@ -27,6 +28,7 @@ from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import JobHints, encode_job
+from queueing.protocol.stop_orders import Scope, StopOrder
 from queueing.unix_time import unix_ms
 from tests.support.fakes.active_jobs import one_sink
 from tests.support.fakes.config_files import Site, tenant_text
@@ -275,3 +277,35 @@ def test_the_dates_of_a_job_of_the_future_are_left_to_its_lane(router: Router) -
         router.authenticate(expired)
     assert caught.value.retry_after_s is None, "its dates are read, not the time of Redis"
     assert expired.authenticated
+
+
+@pytest.mark.parametrize("scope, name", [("version", "release/1"), ("key", "release")])
+def test_a_job_of_a_stopped_version_or_key_is_refused_before_any_intent(
+    router: Router, scope: Scope, name: str
+) -> None:
+    """The lane refuses it, too, but then the log would say that its signatures may have been made. Another key signs."""
+    order = StopOrder(
+        audience="test",
+        order_id=bytes(16),
+        issued_at_ms=1,
+        operator="ada",
+        scope=scope,
+        tenant="acme",
+        name=name,
+    )
+    router._stop_orders.add(order, b"")
+
+    with pytest.raises(KeyDisabled, match="an operator's order stops"):
+        router.route(job(signer=KNOWN))
+    with pytest.raises(EnvelopeSignature):
+        router.route(job())
+
+
+def test_an_order_against_another_version_stops_no_job(router: Router) -> None:
+    """By its whole name."""
+    order = StopOrder(
+        audience="test", order_id=bytes(16), issued_at_ms=1, operator="ada", scope="version", tenant="acme", name="release/2"
+    )  # fmt: skip
+    router._stop_orders.add(order, b"")
+
+    assert router.route(job(signer=KNOWN)).pool.token == "acme"
