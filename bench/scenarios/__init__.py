@@ -13,6 +13,7 @@ rubbish     a neighbour beside floods of jobs that no client has signed
 simulated   simulated network HSM
 singles     single digests by many clients, beside stock arq
 stop_orders time from a stop order until all workers have confirmed it
+version_ends time from the end of a key version by command to its last signature
 tenancy     accuracy of rates, noisy neighbours, shares
 throughput  pipeline against the module's ceiling
 

@@ -1,7 +1,7 @@
 """Time from a stop order until every worker has confirmed it: two workers on this machine, with work for both of them.
 
 The order names a version of no key, so the load continues. Workers and lanes apply it like the order against a retired or
-revoked version.
+revoked version. Then versions that sign are retired and revoked, and the time of their last signature is measured.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 from bench.load.flows import FlowFailed, load_process
 from bench.load.messages import Endless, Rest
 from bench.report.data import at_most
+from bench.scenarios.version_ends import version_ends
 from bench.session import Session
 from bench.testbed.config_files import BenchTenant
 from queueing.protocol.algorithms import KeyKind
@@ -54,6 +55,9 @@ def stop_orders(session: Session) -> None:
     worst = at_most("stop order on two workers under load, worst", max(took_s), WITHIN_S, unit="s")
     session.threshold(median)
     session.threshold(worst)
+    operator_key = session.directory / "operator.key"
+    operator.write(operator_key)
+    version_ends(session, table, operator_key)
 
 
 def _confirmed_s(sender: OrderSender, version: int) -> float:
