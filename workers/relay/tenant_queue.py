@@ -33,6 +33,9 @@ CHECK_S: Final = 1.0
 GATHER_S: Final = 0.001
 """Time in which further results join the first one: workers commit many at a time."""
 
+CLOSE_S: Final = 0.5
+"""Time for Redis to take note of the end, as a worker gives it."""
+
 _MOST_JOBS: Final = 128
 """Jobs per question: their results have some 4 MB, at most 80 MB."""
 
@@ -99,8 +102,10 @@ class TenantQueue:
                 self._failing = False
 
     async def close(self) -> None:
-        """Remove the reply stream, and close the connections. The loops have ended."""
-        await self._replies.remove()
+        """Remove the reply stream, unless Redis is slow: it expires then. Close the connections. The loops have ended."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._replies.remove()
         await self.access.aclose()
 
     async def _sweep_once(self) -> None:
@@ -112,7 +117,6 @@ class TenantQueue:
             self.clients.hand_over(await self._results(jobs[first : first + _MOST_JOBS]))
 
     async def _look(self, client: WaitingClient, *, check: bool) -> None:
-        client.checked = client.checked or check
         job_ids = list(client.job_ids)
         for first in range(0, len(job_ids), _MOST_JOBS):
             part = job_ids[first : first + _MOST_JOBS]
@@ -124,6 +128,7 @@ class TenantQueue:
                 client.lacks(job_id for job_id, state in zip(part, states, strict=True) if state.lost)
             for job_id, result in found.items():
                 client.add(job_id, result)
+        client.checked = client.checked or check  # a look-up that failed is repeated by the next sweep
 
     async def _results(self, job_ids: Sequence[str]) -> dict[str, bytes]:
         if self.access.confirms:

@@ -1,0 +1,89 @@
+"""One tenant's queue at the relay while its Redis is slow or fails: checks that are repeated, and an end that does not wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from queueing.broker.job_values import QueuedState
+from queueing.config.redis import RedisConfig
+from queueing.errors import QueueUnavailable
+from workers.relay import tenant_queue
+from workers.relay.process import close_all
+from workers.relay.tenant_queue import TenantQueue
+
+JOB = "{acme}job"
+LOST = QueuedState(result=None, has_job=False, due_ms=None, leased=False)
+
+
+@dataclass(slots=True)
+class FailingOnce:
+    """Access whose first look-up fails; after it, no job is in the queue."""
+
+    confirms: bool = True
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    async def look_up(self, job_ids: Sequence[str], *, confirmed: bool) -> list[QueuedState]:
+        del confirmed
+        self.asked.append(tuple(job_ids))
+        if len(self.asked) == 1:
+            raise QueueUnavailable("it is away")
+        return [LOST for _ in job_ids]
+
+
+class SilentStream:
+    """Reply stream whose removal gets no answer."""
+
+    async def remove(self) -> None:
+        await asyncio.Event().wait()
+
+
+@dataclass(slots=True)
+class ClosesWithOthers:
+    """Queue that is closed once all are being closed."""
+
+    together: asyncio.Barrier
+    closed: bool = False
+
+    async def close(self) -> None:
+        await self.together.wait()
+        self.closed = True
+
+
+@pytest.fixture
+def queue() -> TenantQueue:
+    """A queue whose Redis is asked nothing."""
+    return TenantQueue("acme", RedisConfig(host="localhost"))
+
+
+async def test_a_check_that_failed_is_repeated_by_the_next_sweep(queue: TenantQueue) -> None:
+    """The client learns that the queue does not have its job as soon as Redis answers, not with its next request."""
+    queue.access = FailingOnce()  # type: ignore[assignment]
+    with queue.clients.waiting([JOB], asyncio.get_running_loop().time() - tenant_queue.CHECK_S) as client:
+        with pytest.raises(QueueUnavailable):
+            await queue._sweep_once()
+        assert not client.checked
+        await queue._sweep_once()
+        assert (client.checked, client.unknown) == (True, {JOB})
+
+
+async def test_the_end_does_not_wait_for_a_silent_redis(
+    queue: TenantQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply stream is left to expire, and the connections are closed."""
+    monkeypatch.setattr(tenant_queue, "CLOSE_S", 0.0)
+    queue._replies = SilentStream()  # type: ignore[assignment]
+    async with asyncio.timeout(60):
+        await queue.close()
+
+
+async def test_queues_are_closed_at_the_same_time() -> None:
+    """One that is slow delays no other."""
+    together = asyncio.Barrier(3)
+    queues = [ClosesWithOthers(together) for _ in range(3)]
+    async with asyncio.timeout(60):
+        await close_all(queues)  # type: ignore[arg-type]
+    assert all(each.closed for each in queues)
