@@ -70,8 +70,8 @@ granted-build: bootstrap ## `sigmill sign` with a token alone on many files (FIL
 mutants: bootstrap ## wrong changes of the critical code, each noticed by its tests (ARGS='budget-*' for some of them)
 	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)
 
-# COVERAGE_FLOOR: per cent, lines and branches together; raise it when the figure rises.
-COVERAGE_FLOOR := 90
+# COVERAGE_FLOOR: per cent, lines and branches together: what a whole run gave (91.5), less what runs differ by. Raise it when the figure rises.
+COVERAGE_FLOOR := 91
 
 coverage: bootstrap ## branch coverage of the unit and integration suites: build/coverage/html, and a floor
 	@rm -rf build/coverage && mkdir -p build/coverage
