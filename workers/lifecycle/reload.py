@@ -114,16 +114,13 @@ class Reloader:
             new = reading.configuration
             refuse_other_place(new.service.file, new.service, before.service)
         except ConfigError as error:
-            log.error("config.refused", extra={"why": str(error), "remedy": error.remedy})
-            return ReloadReport(
-                started_ns=started_ns,
-                took_s=_since(started_ns),
-                outcome="refused",
-                epoch=before.service.epoch,
-                tenants=len(before.tenants),
-                problem=str(error),
-                remedy=error.remedy,
+            return self._refused(started_ns, error)
+        except Exception as error:  # noqa: BLE001 - whatever a file holds, it does not end the worker
+            problem = f"cannot be read ({type(error).__name__}: {error!s:.200})"
+            refused = ConfigError(
+                str(before.service.file), "", problem, "Report this, with the file that was changed last."
             )
+            return self._refused(started_ns, refused, cause=error)
         gone = sorted(before.tenants.keys() - new.tenants.keys())
         waiting = tuple(t for t in _AFTER_RESTART if self._waits(t, new.service))
         await asyncio.to_thread(self._files.adopt, reading)  # before any lane starts from it
@@ -143,6 +140,22 @@ class Reloader:
         )
         log.info("config.adopted", extra={"report": msgspec.to_builtins(report)})
         return report
+
+    def _refused(
+        self, started_ns: int, error: ConfigError, *, cause: Exception | None = None
+    ) -> ReloadReport:
+        """Report of a configuration that is not adopted; ``cause``: an error that is none of the configuration's."""
+        log.error("config.refused", extra={"why": str(error), "remedy": error.remedy}, exc_info=cause)
+        before = self._config.configuration
+        return ReloadReport(
+            started_ns=started_ns,
+            took_s=_since(started_ns),
+            outcome="refused",
+            epoch=before.service.epoch,
+            tenants=len(before.tenants),
+            problem=str(error),
+            remedy=error.remedy,
+        )
 
     def _waits(self, table: str, new: ServiceConfiguration) -> bool:
         """Whether this table of the service's file is another one than the worker was started with."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 import warnings
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
 from queueing.protocol import der
 from queueing.protocol.certificates import UNREADABLE
 from workers.pki.chains import LEAF_FIRST, Chain, ChainInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LARGEST_BYTES: Final = 256 * 1024
 """Ten certificates with every extension have less than 30 kB; the rest are comments of authorities."""
@@ -56,7 +59,7 @@ def read_chain(raw: bytes) -> Chain:
         raise ChainInvalid(
             f"the file has {len(certificates)} certificates, a chain has at most 10", LEAF_FIRST
         )
-    return Chain(tuple(certificates))
+    return _with_readable_names(certificates)
 
 
 def _read_der(raw: bytes) -> Chain:
@@ -72,9 +75,25 @@ def _read_der(raw: bytes) -> Chain:
     if fields and fields[0].tag == der.OID:
         raise _pkcs7()
     try:
-        return Chain((x509.load_der_x509_certificate(raw),))
+        with warnings.catch_warnings(action="ignore"):
+            certificate = x509.load_der_x509_certificate(raw)
     except UNREADABLE:
         raise ChainInvalid("the file is DER, but no certificate", LEAF_FIRST) from None
+    return _with_readable_names([certificate])
+
+
+def _with_readable_names(certificates: Sequence[x509.Certificate]) -> Chain:
+    """Chain of certificates whose names can be read: ``cryptography`` reads them when they are asked for."""
+    for number, certificate in enumerate(certificates, 1):
+        try:
+            certificate.subject.rfc4514_string()
+            certificate.issuer.rfc4514_string()
+        except UNREADABLE:
+            raise ChainInvalid(
+                f"the subject or the issuer of certificate {number} is damaged",
+                "Get the chain from the authority again.",
+            ) from None
+    return Chain(tuple(certificates))
 
 
 def _pkcs7() -> ChainInvalid:

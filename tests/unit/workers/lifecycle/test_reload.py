@@ -39,7 +39,7 @@ class Worker:
     """Files, lanes, listeners and the report of one reload; the events are in their order."""
 
     config: CurrentConfig = field(default_factory=lambda: CurrentConfig(BEFORE))
-    files: Configuration | ConfigError = BEFORE
+    files: Configuration | Exception = BEFORE
     events: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     reports: list[ReloadReport] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Worker:
             self.all_written.set()
 
     def read(self) -> Reading:
-        if isinstance(self.files, ConfigError):
+        if isinstance(self.files, Exception):
             raise self.files
         return Reading(self.files)
 
@@ -106,7 +106,7 @@ async def reloader(worker: Worker) -> AsyncIterator[Reloader]:
         await running
 
 
-async def reload(worker: Worker, reloader: Reloader, files: Configuration | ConfigError) -> ReloadReport:
+async def reload(worker: Worker, reloader: Reloader, files: Configuration | Exception) -> ReloadReport:
     worker.files = files
     worker.reported.clear()
     reloader.ask()
@@ -135,6 +135,17 @@ async def test_a_mistake_changes_nothing(worker: Worker, reloader: Reloader) -> 
     )
     assert worker.events == []
     assert worker.config.configuration is BEFORE
+
+
+async def test_a_file_that_breaks_its_reader_changes_nothing_and_ends_nothing(
+    worker: Worker, reloader: Reloader
+) -> None:
+    """The error of a library is reported as a mistake in the files; the next reload is done."""
+    report = await reload(worker, reloader, ValueError("error parsing asn1 value"))
+    assert (report.outcome, report.tenants) == ("refused", 2)
+    assert "ValueError: error parsing asn1 value" in report.problem
+    assert worker.events == []
+    assert (await reload(worker, reloader, AFTER)).outcome == "adopted"
 
 
 async def test_files_that_did_not_change_are_reported_so(worker: Worker, reloader: Reloader) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -81,15 +83,28 @@ def test_what_is_no_chain_is_named(raw: bytes, problem: str) -> None:
     assert caught.value.remedy
 
 
-def test_a_certificate_of_which_one_byte_is_wrong_is_refused_or_read() -> None:
-    """The library has more kinds of errors than one, for versions, names and algorithms."""
+@pytest.mark.parametrize("bit", [1, 2, 4, 32, 128])
+def test_a_certificate_of_which_one_bit_is_wrong_is_refused_or_read(bit: int) -> None:
+    """The library has more kinds of errors than one, and reads names and keys when they are asked for."""
     raw = leaf.public_bytes(Encoding.DER)
+    refused = 0
     for i in range(len(raw)):
-        changed = raw[:i] + bytes((raw[i] ^ 1,)) + raw[i + 1 :]
+        changed = raw[:i] + bytes((raw[i] ^ bit,)) + raw[i + 1 :]
         try:
-            Chain((*read_chain(changed).certificates, middle)).check(NOW)
-        except (ChainInvalid, ValueError):
+            chain = read_chain(changed)
+        except ChainInvalid:
+            refused += 1
             continue
+        chain.warnings(NOW, code_signing=True)
+        assert chain.trust_anchor
+        assert not chain.has_root
+        for ask in (
+            lambda chain=chain: chain.leaf_spki,
+            lambda chain=chain: Chain((*chain.certificates, middle)).check(NOW),
+        ):
+            with suppress(ChainInvalid):
+                ask()
+    assert 0 < refused < len(raw)
 
 
 @given(st.binary(max_size=400))
