@@ -144,7 +144,7 @@ async def test_a_length_is_told_without_a_signature(setup: ConnectionSetup) -> N
 async def test_an_error_is_a_return_value_and_a_report(
     setup: ConnectionSetup, error: SigningError, rv: Rv
 ) -> None:
-    """A retry as C_SignUpdate, as pkcs11-tool makes it, asks nobody again and gets the same value."""
+    """A retry as C_SignUpdate, as pkcs11-tool makes it, gets the same value, and the signer is not asked again."""
     p11 = await setup.p11()
     setup.signer.error = error
     with pytest.raises(Failed) as failed:
@@ -155,6 +155,7 @@ async def test_an_error_is_a_return_value_and_a_report(
         await p11.call(Call.SIGN_UPDATE, ulongs(p11.session) + byte_array(DIGEST))
     assert failed.value.rv is rv
     assert setup.signer.reported == [("release/1", error.reason)]
+    assert len(setup.signer.asked) == 1
 
 
 @pytest.mark.parametrize("data, rv", [(b"sha-1, twenty bytes.", Rv.DATA_LEN_RANGE)])
@@ -286,7 +287,7 @@ async def test_token_and_mechanisms_are_described(setup: ConnectionSetup) -> Non
 
 
 async def test_a_directory_that_is_away_is_reported(setup: ConnectionSetup) -> None:
-    """The tool sees a device error when it connects; the reason is told beside it."""
+    """The tool sees a device error when it connects; the reason is in the report."""
     setup.tokens.trouble = QueueUnavailable("Redis is away")
     with pytest.raises(Failed) as failed:
         await setup.p11()
@@ -307,7 +308,7 @@ async def test_a_signature_does_not_hold_up_other_calls(setup: ConnectionSetup) 
 
 
 async def test_nothing_is_answered_before_the_handshake(setup: ConnectionSetup) -> None:
-    """Another protocol on this socket is no tool."""
+    """Each call gets an error, and so does a handshake of another protocol."""
     for message in (request(Call.GET_TOKEN_INFO, ulongs(1)), request(Call.OPEN_SESSION, ulongs(1, 4))):
         answer = FieldReader(await setup.connection.answer(message))
         assert answer.u32() == 0
@@ -331,7 +332,7 @@ GOOD = [
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A message of a tool: whole, cut, with bytes changed, or with bytes of anybody."""
+    """A message of a tool: whole, cut, with bytes changed, or any other bytes."""
     message = draw(st.sampled_from(GOOD))
     match draw(st.sampled_from(["whole", "cut", "changed", "longer", "any fields", "any"])):
         case "cut":

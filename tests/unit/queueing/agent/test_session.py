@@ -20,7 +20,7 @@ def test_sessions_are_capped() -> None:
 
 
 def test_a_closed_session_is_unknown_and_its_handle_is_not_reused() -> None:
-    """Whoever still has the handle gets an error, and never another's session."""
+    """A tool that still has the handle gets an error, and never another tool's session."""
     sessions = Sessions()
     first = sessions.open(read_write=False)
     sessions.close(first)

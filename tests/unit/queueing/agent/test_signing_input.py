@@ -112,7 +112,7 @@ def test_pss_parameters_are_written_in_two_ways(flag: bytes) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"\x00", b"\x01", bytes(23), bytes(26), bytes(4000)])
 def test_other_pss_parameters_are_malformed(raw: bytes) -> None:
-    """Neither three numbers nor none."""
+    """Fewer bytes than three numbers have, or more."""
     with pytest.raises(Malformed):
         read_mechanism(Mechanism.RSA_PKCS_PSS, FieldReader(raw + KEY_HANDLE), 8)
 

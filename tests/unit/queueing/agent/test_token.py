@@ -130,12 +130,19 @@ async def test_certificates_of_the_directory_have_the_keys_id() -> None:
 
 async def test_a_certificate_of_the_build_host_comes_first() -> None:
     """`--certificate KEY=FILE` replaces the directory's, for the version whose public key it has."""
-    leaf = issue(None, RSA, "release")
+    leaf, published = issue(None, RSA, "release"), issue(None, RSA, "release of the directory")
+    directory = Directory(release=ring(RSA))
+    assert isinstance(directory.keys_now, dict)
+    entry = directory.keys_now["release"]
+    version = replace(entry.versions[0], certificates=(published,))
+    directory.keys_now = {"release": replace(entry, versions=(version,))}
+    assert (await TokenSource(directory).current()).find([(Attribute.VALUE, published)])
     chain = CertificateChain(spki=spki_of(RSA), certificates=(leaf,))
-    source = TokenSource(Directory(release=ring(RSA)), chains={"release": chain})
+    source = TokenSource(directory, chains={"release": chain})
     await source.check()
     token = await source.current()
     assert token.find([(Attribute.VALUE, leaf), (Attribute.ID, b"release")])
+    assert not token.find([(Attribute.VALUE, published)])
 
 
 async def test_a_certificate_of_another_key_is_a_mistake_of_configuration() -> None:

@@ -1,4 +1,4 @@
-"""Programs of our own read the agent's answers, and believe no others."""
+"""Our programs read the agent's answers, and refuse any others."""
 
 from __future__ import annotations
 

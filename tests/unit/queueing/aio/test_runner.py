@@ -96,10 +96,10 @@ def test_the_error_of_a_task_that_is_ended_with_the_loop_is_reported(
     assert "at its end" in caplog.text
 
 
-def test_a_failed_look_up_for_which_nobody_waits_is_not_reported(
+def test_a_failed_look_up_that_no_caller_awaits_is_not_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nobody can act on it: the call that wanted the name has told that its time is over."""
+    """The call that wanted the name has told that its time is over. Other errors are reported."""
 
     async def work() -> None:
         loop = asyncio.get_running_loop()
@@ -114,7 +114,7 @@ def test_a_failed_look_up_for_which_nobody_waits_is_not_reported(
 
 
 def test_a_loop_that_cannot_be_closed_does_not_hold_up_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As while the resolver does not answer."""
+    """A resolver that does not answer holds up the loop's close in this way."""
     monkeypatch.setattr(runner, "_CLOSE_S", 0.0)
     gate = threading.Event()
 

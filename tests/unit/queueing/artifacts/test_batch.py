@@ -174,10 +174,8 @@ async def test_two_names_of_one_file_are_signed_each(key: LocalSigner, tmp_path:
     assert [signatures(file) for file in (first, second, store)] == [1, 1, 0]
 
 
-async def test_attributes_and_acl_stay(
-    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In place; where one cannot be kept, the file is as it was, and the message names it."""
+async def test_attributes_stay(key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signed file has them; where one cannot be kept, the file is as it was, and the message names it."""
     (file,) = files(tmp_path, 1)
     before = file.read_bytes()
     try:
@@ -272,7 +270,7 @@ async def test_a_signature_without_fields_ends_no_run(
 async def test_a_file_for_which_there_is_no_memory_fails_alone(
     key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When it is written, as when it is read."""
+    """The memory is missing when its signed form is written."""
     large, *others = files(tmp_path, 3)
     write = PeFile.write
 
@@ -317,13 +315,24 @@ async def test_a_file_of_four_gigabytes_is_refused_unread(key: LocalSigner, tmp_
     assert "4 GiB" in outcomes.message()
 
 
-@pytest.mark.parametrize("content", [b"", b"MZ", b"PK\x03\x04...", b"#!/bin/sh\n"])
-async def test_what_is_no_pe_is_refused(key: LocalSigner, tmp_path: Path, content: bytes) -> None:
-    """Other formats are named with the tool that signs them."""
+@pytest.mark.parametrize(
+    "content, hint",
+    [
+        (b"", "--format raw"),
+        (b"MZ", "Build or copy the file again"),
+        (b"PK\x03\x04...", "jarsigner"),
+        (b"#!/bin/sh\n", "--format raw"),
+    ],
+)
+async def test_what_is_no_pe_is_refused(key: LocalSigner, tmp_path: Path, content: bytes, hint: str) -> None:
+    """The hint says how to sign it; for a JAR or ZIP file it names the tool."""
     file = tmp_path / "file"
     file.write_bytes(content)
     outcomes = await sign(key, file)
     assert outcomes.words() == ["artifact.invalid"]
+    error = outcomes.all[0].error
+    assert error is not None
+    assert hint in error.hint
     assert file.read_bytes() == content
 
 

@@ -47,14 +47,11 @@ def test_a_signature_is_read_back_and_the_content_moves_behind_the_reserve(
 
 
 def test_each_part_of_the_content_is_in_the_digest() -> None:
-    """A changed byte of file, name or header changes it."""
+    """A changed byte of header, file entry, name or content changes it."""
     raw = cab_file()
-    for at in (8 + 24, 28, 50, len(raw) - 1):
+    for at in (32, 50, 60, len(raw) - 1):
         changed = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
-        try:
-            assert digest(changed) != digest(raw)
-        except ArtifactInvalid:
-            continue
+        assert digest(changed) != digest(raw)
 
 
 ROOM = struct.pack("<HBBIIIQ", 20, 0, 0, 0x00100000, 0, 0, 0)
@@ -82,7 +79,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_refused_with_a_sentence(name: str) -> None:
-    """Nothing is guessed."""
+    """Each kind of damage has its own sentence."""
     raw, words = BAD[name]
     with pytest.raises(ArtifactInvalid, match=words):
         read(raw)

@@ -21,7 +21,7 @@ def read(raw: bytes, *, size_bytes: int | None = None) -> CompoundFile:
 
 def content_of(storage: Entry, stream: io.BytesIO) -> Content:
     return {
-        child.name.decode("utf-16-le"): content_of(child, stream)
+        child.name.decode("utf-16-le", "replace"): content_of(child, stream)
         if child.kind == 1
         else b"".join(child.pieces(stream))
         for child in storage.children
@@ -82,7 +82,7 @@ def patched(at: int, value: bytes) -> bytes:
     return bytes(raw)
 
 
-FAR, LOOP = b"\x00\xff\xff\x00", None
+FAR = b"\x00\xff\xff\x00"
 BAD = {
     "empty": (b"", "truncated"),
     "text": (b"hello " * 200, "no compound file"),
@@ -99,7 +99,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_damaged_file_is_refused_with_a_sentence(name: str) -> None:
-    """It is told as damaged, and nothing is guessed."""
+    """Each kind of damage has its own sentence."""
     raw, words = BAD[name]
     with pytest.raises(ArtifactInvalid, match=words):
         read(raw)
@@ -114,7 +114,7 @@ def test_two_entries_of_one_name_are_refused() -> None:
 
 
 def test_a_loop_ends() -> None:
-    """Of sectors, of entries, and of the tables themselves."""
+    """Of sectors, and of entries."""
     raw = bytearray(compound_file({"cab": b"x" * 10_000}))
     fat_at = (struct.unpack_from("<I", raw, 76)[0] + 1) * 512
     directory = struct.unpack_from("<I", raw, 48)[0]
@@ -181,5 +181,5 @@ def test_no_bytes_break_the_reader(data: st.DataObject) -> None:
         )
     try:
         read_back(bytes(raw))
-    except (ArtifactInvalid, UnicodeDecodeError):
+    except ArtifactInvalid:
         return

@@ -86,7 +86,7 @@ async def test_cms_has_no_content_and_the_chain_without_its_root(key: LocalSigne
 async def test_another_file_in_the_place_is_not_replaced_by_accident(
     key: LocalSigner, file: Path, tmp_path: Path, name: FormatName
 ) -> None:
-    """A folder is never replaced."""
+    """Another file is not replaced unless asked for, a folder never."""
     place = tmp_path / f"app.bin{SUFFIXES[name]}"
     place.write_bytes(b"notes")
     assert (await sign(key, artifact(file, name))).words() == ["artifact.signed"]

@@ -37,7 +37,7 @@ def checksum_of(raw: bytes) -> int:
 
 @pytest.mark.parametrize("kind", ["pe32", "pe32+"])
 def test_the_digest_leaves_out_checksum_table_entry_and_table(kind: str) -> None:
-    """It is the same before and after signing, and changes with every other byte."""
+    """It is the same before and after signing, and changes with a byte of the content."""
     raw = pe_file(kind=kind)
     at = DIRECTORY_AT[kind]
     expected = hashlib.sha256(raw[:CHECKSUM_AT] + raw[CHECKSUM_AT + 4 : at] + raw[at + 8 :]).digest()
@@ -154,7 +154,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_refused_with_a_sentence(name: str) -> None:
-    """Nothing is guessed: verifiers would guess otherwise."""
+    """Verifiers would read such a file in different ways."""
     raw, words = BAD[name]
     with pytest.raises(ArtifactInvalid, match=words):
         read(raw)

@@ -61,6 +61,6 @@ def test_a_change_is_refused(file: Path, change: str) -> None:
         state.check_same(file)
 
 
-def test_chunks_have_an_even_size() -> None:
+def test_the_size_of_a_chunk_is_a_multiple_of_eight() -> None:
     """The checksum takes a chunk as whole words."""
     assert CHUNK_BYTES % 8 == 0

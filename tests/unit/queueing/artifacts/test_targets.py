@@ -53,7 +53,7 @@ def test_a_disk_that_stays_full_or_fails_costs_the_file_alone(
     assert [each.name for each in tmp_path.iterdir()] == ["tool.exe"]
 
 
-def test_a_file_that_found_no_room_is_tried_when_no_other_is_written(tmp_path: Path) -> None:
+def test_a_file_that_found_no_room_is_tried_again_when_no_other_is_written(tmp_path: Path) -> None:
     """The larger file beside it has the disk until it has failed; only then its part is gone."""
     full, large_fails, order = threading.Event(), threading.Event(), list[str]()
 

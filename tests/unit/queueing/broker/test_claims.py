@@ -78,7 +78,7 @@ async def test_a_malformed_commit_is_the_error_of_its_tenant(
 
 
 async def test_a_malformed_extension_loses_no_lease(server: Server, claims: Claims) -> None:
-    """It is told as an outage, and repeated soon; leases that others lost are lost."""
+    """It is an outage, and its leases are kept; those of another tenant that are lost are returned."""
     jobs = {"acme": [leased("acme")], "globex": [leased("globex")]}
     server.answers = [[1, 1], [1]]
     with pytest.raises(QueueUnavailable, match="extend leases"):

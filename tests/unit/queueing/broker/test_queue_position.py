@@ -73,14 +73,14 @@ async def position(queue: FakeQueue, *job_ids: str) -> QueuePosition:
 
 
 async def test_jobs_of_others_that_are_due_before_the_first_are_ahead() -> None:
-    """Of several of one's own the first counts; one that is in work is not in the queue."""
+    """Of several jobs of the client the first one counts; one that is in work is not in the queue."""
     queue = FakeQueue({"x": 1.0, "y": 2.0, "mine-1": 3.0, "z": 4.0, "mine-2": 5.0, "mine-0": 9.0}, {"mine-0"})
     found = await position(queue, "mine-0", "mine-1", "mine-2")
     assert found == QueuePosition(queued=2, in_work=1, ahead=2, retry_in_s=None)
 
 
 async def test_a_returned_job_is_told_with_the_time_of_its_retry() -> None:
-    """It is due in the future: how many are before it then, nobody knows."""
+    """It is due in the future: the number of jobs before it is not known."""
     found = await position(FakeQueue({"x": 1.0, "mine": NOW_MS + 2500}), "mine")
     assert found == QueuePosition(queued=1, in_work=0, ahead=None, retry_in_s=2.5)
 

@@ -31,7 +31,7 @@ HEAVY = ("asyncio", "click", "cryptography", "msgspec", "redis", "queueing.clien
     ],
 )
 def test_a_user_is_a_key_by_name_id_or_owner(user: str, meant: bool) -> None:
-    """As programs and people name keys for gpg; short IDs are not enough."""
+    """As programs and people name keys for gpg; six digits of an ID are not enough."""
     assert CERTIFICATE.is_meant_by(user) is meant
 
 

@@ -34,21 +34,21 @@ DEBSIGN += ["--output", "f.asc", "f"]
 
 
 def test_git() -> None:
-    """Reads stdin, writes stdout, and waits for a status line on stderr."""
+    """git has stdin signed to stdout, armored, and waits for a status line on stderr."""
     assert read_options(GIT) == SignOptions(
         mode="detach", armor=True, user="release", output=None, status_fd=2, digest=None, file=None
     )
 
 
 def test_rpmsign() -> None:
-    """The output is joined to short options; a file behind `--` may begin with a dash."""
+    """rpmsign wants a detached signature. The output is joined to short options; a file behind `--` may begin with a dash."""
     assert read_options(RPMSIGN) == SignOptions(
         mode="detach", armor=False, user="release", output="s", status_fd=None, digest="sha256", file="-f"
     )
 
 
 def test_debsign() -> None:
-    """A cleartext signature; options of listings are skipped with their values."""
+    """debsign wants a cleartext signature. Options of listings are skipped with their values."""
     assert read_options(DEBSIGN) == SignOptions(
         mode="clear", armor=True, user="release", output="f.asc", status_fd=None, digest=None, file="f"
     )

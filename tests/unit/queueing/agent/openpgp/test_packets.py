@@ -1,4 +1,4 @@
-"""Packets have the lengths and fields of RFC 4880, and whatever is no certificate is told so."""
+"""Packets have the lengths and fields of RFC 4880, and anything else than a certificate is refused."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def test_a_written_key_is_read(key) -> None:  # type: ignore[no-untyped-def] # n
     """Body, date, numbers and so the fingerprint are the same."""
     read, _ = read_certificate(packet(PUBLIC_KEY, key.body))
     assert read == key
+    assert read.fingerprint == key.fingerprint
     assert len(read.fingerprint) == 20
 
 
@@ -60,7 +61,7 @@ def test_headers_of_the_old_format_are_read() -> None:
 
 
 def test_the_curve_decides_the_hash() -> None:
-    """Sigmill signs one hash with each curve; an RSA key takes the one that was asked for."""
+    """Sigmill signs one hash with each curve; an RSA key takes the one that was asked for, or SHA-256 instead of SHA-1."""
     curve = ecdsa_key(5, P256_OID, b"\x04")
     assert (curve.hash_for("sha512"), KEY.hash_for("sha512")) == ("sha256", "sha512")
     assert (KEY.hash_for(None), KEY.hash_for("sha1")) == ("sha256", "sha256")

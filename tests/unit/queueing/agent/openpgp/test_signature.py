@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from queueing.agent.openpgp.certificate import CertificateRequest, primary_key
-from queueing.agent.openpgp.packets import read_certificate
+from queueing.agent.openpgp.packets import framed_key, mpi, read_certificate
 from queueing.agent.openpgp.signature import BINARY, SignatureMaker
 from queueing.client.signatures import Signature
 from queueing.errors import AlgorithmMismatch
@@ -23,15 +23,16 @@ CREATED_S = 1_700_000_000
 
 
 class Client:
-    """Signs with a key in memory; ``asked``: algorithm and digest."""
+    """Signs with a key in memory; ``asked``: algorithm and digest; ``signed``: the signatures, as PKCS#11 has them."""
 
     def __init__(self, key: PrivateKey) -> None:
         self._key = key
         self.asked: list[tuple[Algorithm, bytes]] = []
+        self.signed: list[bytes] = []
 
     async def sign(self, key: str, digest: bytes, algorithm: Algorithm, *, timeout_s: float) -> Signature:
         self.asked.append((algorithm, digest))
-        return Signature(
+        made = Signature(
             signature=sign_digest(self._key, algorithm, digest),
             algorithm=algorithm,
             key=key,
@@ -40,6 +41,8 @@ class Client:
             job_id="",
             verified=True,
         )
+        self.signed.append(made.raw())
+        return made
 
 
 def test_the_digest_covers_content_settings_and_their_length() -> None:
@@ -60,16 +63,24 @@ def test_the_digest_covers_content_settings_and_their_length() -> None:
 async def test_a_certificate_is_certified_by_its_own_key(
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
 ) -> None:
-    """One signature over key and user ID; what is read back is the same key."""
+    """One signature over key, user ID and settings; what is read back is the same key."""
     public = PublicKey.from_spki(spki_of(key))
     client = Client(key)
     request = CertificateRequest(spec="release/1", public_key=public, user_id="A <a@b>", created_s=CREATED_S)
-    read, user_ids = read_certificate(await request.certificate(client, 5.0))
+    certificate = await request.certificate(client, 5.0)
+    read, user_ids = read_certificate(certificate)
     assert (read, user_ids) == (primary_key(public, CREATED_S), ["A <a@b>"])
     ((algorithm, digest),) = client.asked
+    _, settings, rest = certificate.partition(b"A <a@b>")[2].partition(b"\x04\x13")
+    hashed = settings + rest[: 4 + int.from_bytes(rest[2:4])]
+    covered = framed_key(read.body) + b"\xb4" + struct.pack(">I", 7) + b"A <a@b>"
+    trailer = b"\x04\xff" + struct.pack(">I", len(hashed))
+    assert digest == hashlib.new(read.hash_for(None), covered + hashed + trailer).digest()
+    (raw,) = client.signed
+    numbers = [raw] if algorithm.startswith("RSA") else [raw[: len(raw) // 2], raw[len(raw) // 2 :]]
+    assert certificate.endswith(digest[:2] + b"".join(map(mpi, numbers)))
     assert algorithm in public.algorithms
     assert "PSS" not in algorithm
-    assert len(digest) in (32, 48, 64)
 
 
 def test_the_date_is_part_of_the_fingerprint() -> None:

@@ -55,7 +55,7 @@ def answered(
 def test_cosigns_plugin_fails_with_a_sentence_on_stdout(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """Which cosign prints behind 'plugin returned error'; the exit code is 1."""
+    """cosign prints the sentence behind 'plugin returned error'; the exit code is 1."""
     code, out, err = answered(monkeypatch, capfd, sigstore, arguments)
     assert (code, err) == (1, "")
     assert message in json.loads(out)["errorMessage"]
@@ -131,7 +131,7 @@ def test_notations_plugin_fails_with_a_code_on_stderr(
 
 
 def test_notation_finds_the_plugins_capability() -> None:
-    """All fields of the metadata are there, as the specification demands; a later minor version is answered, too."""
+    """All fields of the metadata are there, as the specification demands."""
     metadata = dict(notation._metadata())
     assert set(metadata) == {
         "name",
@@ -154,6 +154,6 @@ def test_little_is_imported(module: str) -> None:
 
 
 def test_other_versions_are_an_error_of_their_own() -> None:
-    """Which notation's plugin tells by its own code."""
+    """notation's plugin has a code of its own for it."""
     with pytest.raises(Unsupported):
         Request.read(["v0", "{}"])

@@ -1,4 +1,4 @@
-"""Requests of plugins are read strictly: what is wrong is one sentence, whatever the bytes."""
+"""Requests of plugins are read strictly: any other bytes are an error of one sentence."""
 
 from __future__ import annotations
 

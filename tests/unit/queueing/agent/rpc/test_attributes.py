@@ -38,8 +38,8 @@ def test_a_template_has_booleans_numbers_and_bytes() -> None:
     assert dict(read_template(FieldReader(template(PUBLIC)))) == PUBLIC
 
 
-def test_an_attribute_without_a_value_matches_nothing() -> None:
-    """A template whose attribute is marked as not valid is read, and no object has it."""
+def test_an_attribute_without_a_value_is_read_as_none() -> None:
+    """It is marked as not valid in the template."""
     raw = struct.pack(">II", 1, Attribute.LABEL) + b"\x00"
     assert read_template(FieldReader(raw)) == [(Attribute.LABEL, None)]
 
@@ -65,10 +65,12 @@ def test_templates_in_templates_have_a_depth(depth: int, readable: bool) -> None
 
 @pytest.mark.parametrize("read", [read_template, read_wanted])
 def test_more_attributes_than_the_cap_are_malformed(read: Callable[[FieldReader], object]) -> None:
-    """The number is checked before anything is read: four thousand million cost nothing."""
+    """The number is checked before any attribute is read: four thousand million cost nothing."""
     for count in (MAX_ATTRIBUTES + 1, 2**32 - 1):
+        reader = FieldReader(struct.pack(">I", count) + bytes(100_000))
         with pytest.raises(Malformed):
-            read(FieldReader(struct.pack(">I", count) + bytes(100_000)))
+            read(reader)
+        assert reader.left_bytes == 100_000
 
 
 @given(st.binary(max_size=300))

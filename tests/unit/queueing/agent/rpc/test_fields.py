@@ -20,7 +20,7 @@ READS = (
 
 @given(st.binary(max_size=200), st.lists(st.sampled_from(READS), max_size=20))
 def test_any_bytes_are_read_or_malformed(raw: bytes, reads: list) -> None:  # type: ignore[type-arg]
-    """Whatever comes, a read returns a value or raises ``Malformed``, and never reads beyond the end."""
+    """A read returns a value or raises ``Malformed``, and never reads beyond the end."""
     reader = FieldReader(raw)
     for read in reads:
         try:
@@ -32,7 +32,7 @@ def test_any_bytes_are_read_or_malformed(raw: bytes, reads: list) -> None:  # ty
 
 @given(st.integers(0, 255), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.binary(max_size=99))
 def test_what_is_written_is_read(byte: int, count: int, number: int, value: bytes) -> None:
-    """Reader and writer agree on every field."""
+    """Reader and writer agree on bytes, numbers and arrays."""
     writer = FieldWriter()
     writer.byte(byte)
     writer.u32(count)

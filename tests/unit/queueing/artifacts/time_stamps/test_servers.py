@@ -49,7 +49,7 @@ GOOD, BAD, AWAY = b"good", b"bad", TransportFailed("the server cannot be reached
 
 @pytest.fixture(autouse=True)
 def _opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer is as good as its first byte says."""
+    """``GOOD`` is a valid time-stamp, every other answer is none."""
 
     def opened(self: TimeStampRequest, answer: bytes) -> bytes:
         if answer != GOOD:
@@ -71,7 +71,7 @@ def servers(
     )
 
 
-async def test_files_that_wait_for_a_server_that_fails_go_on_to_the_next() -> None:
+async def test_files_that_wait_for_a_server_that_fails_are_sent_to_the_next() -> None:
     """Each would wait for its time-out, four at once: hundreds of files for a quarter of an hour."""
     clock = FakeClock()
     asked: list[str] = []
@@ -132,7 +132,7 @@ async def test_a_server_that_fails_in_a_row_rests() -> None:
 
 
 async def test_a_dead_server_fails_files_within_their_time_and_is_given_up() -> None:
-    """The first file waits two minutes; the others fail at once, with the reason."""
+    """A file waits for two minutes at most; once the server is given up, all others fail at once, with the reason."""
     asked, transport, clock = servers([AWAY])
     with pytest.raises(TimeStampUnavailable, match="http://0: the server cannot be reached"):
         await asked.time_stamp("sha256", b"s")
@@ -142,7 +142,7 @@ async def test_a_dead_server_fails_files_within_their_time_and_is_given_up() -> 
             await asked.time_stamp("sha256", b"s")
     before, count = clock.now, len(transport.asked)
     for _ in range(100):
-        with pytest.raises(TimeStampUnavailable):
+        with pytest.raises(TimeStampUnavailable, match="http://0: the server cannot be reached"):
             await asked.time_stamp("sha256", b"s")
     assert (clock.now, len(transport.asked)) == (before, count)
 

@@ -41,8 +41,8 @@ def test_a_time_stamp_has_the_time_and_the_token(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("hash_name", ["sha384", "sha512"])
-def test_other_hashes(authority: TimeStampAuthority, hash_name: str) -> None:
-    """All hashes that the keys use."""
+def test_a_time_stamp_may_be_over_another_hash(authority: TimeStampAuthority, hash_name: str) -> None:
+    """All hashes that the keys use are possible."""
     imprint = hashlib.new(hash_name, b"signature").digest()
     request = TimeStampRequest(hash_name=hash_name, imprint=imprint, nonce=7)
     assert request.opened(authority.answer(request.encoded())).token
@@ -64,14 +64,14 @@ def test_the_answer_to_another_request_is_refused(
 
 
 def test_a_refusal_is_told_in_the_authoritys_words(authority: TimeStampAuthority) -> None:
-    """With the status; the words are the authority's own."""
+    """With the status before them."""
     refused = authority.answer(REQUEST.encoded()[:-4] + b"\x01\x01\xff\x00")
-    with pytest.raises(TimeStampInvalid, match=r"refuses \(status 2\)"):
+    with pytest.raises(TimeStampInvalid, match=r"refuses \(status 2\): Bad request format"):
         REQUEST.opened(refused)
 
 
 def test_no_changed_byte_is_believed(answer: bytes) -> None:
-    """In the token or around it: it is refused, or is the same token."""
+    """In the token or around it: the answer is refused, or its time is the same."""
     good = REQUEST.opened(answer)
     for at in range(0, len(answer), 7):
         changed = answer[:at] + bytes([answer[at] ^ 0x41]) + answer[at + 1 :]
