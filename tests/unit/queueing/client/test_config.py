@@ -104,7 +104,7 @@ class TestClientKey:
 
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
     def test_a_key_that_others_may_read_is_refused(self, tmp_path: Path, mode: int) -> None:
-        """Group or others: refused, with the command that mends it."""
+        """Group or others: refused, with the command that repairs it."""
         path = tmp_path / "client.key"
         ClientKey.generate().write(path)
         path.chmod(mode)

@@ -120,7 +120,7 @@ async def test_what_was_not_announced_is_not_waited_for(setup: ReceiptSetup, out
 
 
 async def test_many_jobs_share_questions(setup: ReceiptSetup) -> None:
-    """At most 128 in each, and an idle collector asks nothing."""
+    """At most 128 in each, and an idle collector asks once more at most."""
     setup.place.release.clear()
     setup.place.stored = {f"job{number}": PROOF for number in range(300)}
     waiting = [

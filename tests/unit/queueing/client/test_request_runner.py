@@ -252,10 +252,10 @@ async def test_an_envelope_that_is_valid_for_too_long_is_final_whatever_the_cloc
     assert outcome.message == "the envelope is valid for 9 s, the tenant allows 5"
 
 
-async def test_two_calls_that_wait_for_capacity_for_one_job_end_independently(
+async def test_two_calls_that_wait_for_capacity_for_one_job_both_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two equal slices of one run, or wait() twice: both are retried, and the end of one does not disturb the other."""
+    """Two equal slices of one run, or wait() twice: both are retried, and both get the outcome."""
     monkeypatch.setattr("queueing.client.request_runner.wait_after", lambda _: 0.0)
     stack = RunnerStack()
     both = [asyncio.create_task(stack.runner.run(REQUEST, None)) for _ in range(2)]
@@ -302,7 +302,7 @@ def settle_newest(stack: RunnerStack, error: SigningError, request: SigningReque
     ],
     ids=lambda error: error.reason,
 )  # fmt: skip
-async def test_a_request_goes_on_under_another_grant_at_once(error: SigningError) -> None:
+async def test_a_request_is_sent_again_under_another_grant_at_once(error: SigningError) -> None:
     """No pause, and no more than three further grants: a service that refuses each is not asked for ever."""
     stack = RunnerStack(Grants())
     running = asyncio.create_task(stack.runner.run(REQUEST, None))

@@ -1,4 +1,4 @@
-"""Results are believed only if they answer the request and a version signed them that may sign."""
+"""Results are believed only if they answer the request, and a version that may sign has signed them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ async def test_signatures_of_the_version_asked_for_are_returned(asked: int) -> N
     """The active version answers a request without version; KEY/VERSION is answered by that version."""
     scene = two_versions()
     outcomes = await checked(scene, request_for(asked), outcome_by(scene, 1))
-    assert all(isinstance(outcome, Signature) and outcome.verified for outcome in outcomes)
+    assert [
+        (outcome.key_version, outcome.verified) for outcome in outcomes if isinstance(outcome, Signature)
+    ] == [(1, True)] * 2
 
 
 async def test_a_result_by_another_version_than_the_one_asked_for_is_refused() -> None:
@@ -131,7 +133,9 @@ async def test_a_signature_says_whether_its_receipt_follows(
     checker = ResultChecker(scene.cache, verify=True)
     for wanted in (True, False):
         request = replace(request_for(), receipt=wanted)
-        for outcome in await checker.outcomes(request, CONTENT, "id", result):
+        outcomes = await checker.outcomes(request, CONTENT, "id", result)
+        assert len(outcomes) == 2
+        for outcome in outcomes:
             assert isinstance(outcome, Signature)
             missing = outcome.receipt_missing
             assert (missing is not None) is wanted

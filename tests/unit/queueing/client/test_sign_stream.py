@@ -116,7 +116,7 @@ async def test_an_error_of_the_source_comes_after_the_outcomes_before_it() -> No
 
 
 async def test_an_iteration_that_ends_early_cancels_what_is_under_way() -> None:
-    """Nobody would take the outcomes."""
+    """Their outcomes would not be read."""
     signer = HeldSigner()
     async with opened() as tasks:
         outcomes = DigestStream(signer, tasks, "abc", 1).outcomes()

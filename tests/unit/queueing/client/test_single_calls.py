@@ -21,6 +21,7 @@ from tests.support.waiting import turn
 TARGET = Target("release", 1, DEFAULT_FOR_KEY[KeyKind.P256])
 LONG_AGO_S = 0.0
 LONG_AFTER_S = 1e12
+DEADLINE_S = 3600.0
 DIGESTS = [bytes([i]) * 32 for i in range(3)]
 
 
@@ -106,8 +107,16 @@ def _start(calls: SingleCalls, deadlines: Sequence[float | None]) -> list[asynci
 
 
 def soon() -> float:
-    """A deadline that passes when the envelope is under way."""
-    return asyncio.get_running_loop().time() + 0.05
+    """A deadline that passes when the test calls ``pass_deadlines``."""
+    return asyncio.get_running_loop().time() + DEADLINE_S
+
+
+async def pass_deadlines(runner: FakeRunner) -> None:
+    """Move the loop's clock past the deadlines, once the envelope is under way."""
+    await runner.started.wait()
+    loop = asyncio.get_running_loop()
+    time_s = loop.time
+    loop.time = lambda: time_s() + 2 * DEADLINE_S  # type: ignore[method-assign]
 
 
 def test_a_call_whose_deadline_passes_before_its_envelope_is_begun_names_no_job() -> None:
@@ -155,6 +164,7 @@ def test_a_late_call_is_told_its_job_and_the_others_get_their_signatures() -> No
 
     async def work(calls: SingleCalls, runner: FakeRunner) -> None:
         late, *others = _start(calls, [soon(), None, None])
+        await pass_deadlines(runner)
         await asyncio.wait((late,))
         runner.answer.set()
         assert [(await task).signature for task in others] == [digest[::-1] for digest in DIGESTS[1:]]
@@ -184,6 +194,7 @@ def test_an_envelope_whose_calls_are_all_late_is_waited_for_no_more() -> None:
 
     async def work(calls: SingleCalls, runner: FakeRunner) -> None:
         late = _start(calls, [soon()] * 3)
+        await pass_deadlines(runner)
         async with asyncio.timeout(10):
             await runner.stopped.wait()
         answers = await asyncio.gather(*late, return_exceptions=True)
@@ -198,6 +209,7 @@ def test_a_call_that_is_late_and_cancelled_in_one_moment_leaves_once() -> None:
     async def work(calls: SingleCalls, runner: FakeRunner) -> None:
         late, other = _start(calls, [soon(), None])
         runner.on_late = lambda: asyncio.get_running_loop().call_soon(late.cancel)
+        await pass_deadlines(runner)
         await asyncio.gather(late, return_exceptions=True)
         assert late.cancelled()
         runner.answer.set()

@@ -121,7 +121,7 @@ async def test_a_primary_that_was_replaced_ends_no_job_that_it_does_not_know(
     assert lookups.confirmed == 2
 
 
-async def test_a_result_that_no_replica_has_is_handed_to_nobody(
+async def test_a_result_that_no_replica_has_is_handed_to_no_caller(
     stack: SubmitterStack, lookups: Lookups
 ) -> None:
     """A failover may lose it, and another worker sign the job again: found or pushed, it is looked up until replicas have it."""
@@ -189,7 +189,7 @@ async def test_a_lookup_without_an_answer_says_nothing_about_the_jobs(
 async def test_a_bare_id_is_looked_up_at_once_and_an_idle_client_looks_up_nothing(
     stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery
 ) -> None:
-    """Its push may have come before anybody waited for it."""
+    """Its push may have come before a caller waited for it."""
     running = asyncio.ensure_future(recovery.run())
     await turn()
     assert lookups.asked == []
@@ -201,7 +201,7 @@ async def test_a_bare_id_is_looked_up_at_once_and_an_idle_client_looks_up_nothin
     await asyncio.wait((running,))
 
 
-async def test_a_wish_for_an_earlier_lookup_wakes_the_loop_once(
+async def test_a_request_for_an_earlier_lookup_wakes_the_loop_once(
     stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then it waits again for the next lookup that is due, instead of searching the table without end."""
@@ -252,7 +252,7 @@ async def test_a_job_that_is_lost_once_more_is_sent_once_more(
         assert stack.queue.sent == [["a"]] * sent
 
 
-async def test_a_bare_id_that_a_lookup_found_goes_on(
+async def test_a_bare_id_that_a_lookup_found_ends_in_a_wait_timeout(
     stack: SubmitterStack, lookups: Lookups, recovery: LostJobRecovery
 ) -> None:
     """A caller that gives up on a bare id gets ``WaitTimeout`` once a lookup found the job, and ``QueueUnavailable`` before."""

@@ -1,4 +1,4 @@
-"""Table of pending jobs: who waits, when a job is looked up, and which error a caller gets who stops waiting."""
+"""Table of pending jobs: its callers, the times of lookups, and the error of a caller that stops waiting."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_a_job_that_was_under_way_already_is_looked_up_more_often() -> Non
 
 
 async def test_a_job_known_by_its_id_alone_is_looked_up_at_once() -> None:
-    """Its result may be there already, and is pushed to nobody."""
+    """Its result may be there already, and is then pushed to no client."""
     clock = Clock()
     pending = PendingJobs(clock)
     with pending.waiting("a") as (job, _):
@@ -145,7 +145,7 @@ async def test_an_error_of_the_queue_is_the_answer_to_both_questions() -> None:
 
 
 async def test_a_result_does_not_confirm_that_the_queue_keeps_the_job() -> None:
-    """A primary that is about to be replaced may have pushed it; whoever wants confirmation goes on waiting."""
+    """A primary that is about to be replaced may have pushed it; a caller that wants confirmation still waits."""
     pending = PendingJobs(Clock())
     with pending.waiting("a") as (job, _):
         job.to_confirm = True
@@ -156,8 +156,8 @@ async def test_a_result_does_not_confirm_that_the_queue_keeps_the_job() -> None:
         assert not pending.is_wanted(job)
 
 
-async def test_a_caller_who_stops_waiting_learns_what_is_known() -> None:
-    """The queue's own reason; that the job goes on; or that nothing is known."""
+async def test_a_caller_that_stops_waiting_learns_what_is_known() -> None:
+    """The queue's own reason; that the queue has the job; or that nothing is known."""
     pending = PendingJobs(Clock())
     with pending.waiting("a") as (job, _):
         assert isinstance(job.why_unanswered(), QueueUnavailable)
@@ -171,7 +171,7 @@ async def test_a_caller_who_stops_waiting_learns_what_is_known() -> None:
         assert pending.trouble() is None
 
 
-async def test_closing_answers_everybody() -> None:
+async def test_closing_answers_every_caller() -> None:
     """No caller waits for ever on a client that is closed."""
     pending = PendingJobs(Clock())
     with pending.waiting("a") as (job, _):

@@ -78,7 +78,7 @@ async def reader(stream: FakeStream, pending: PendingJobs) -> AsyncIterator[Repl
 async def test_each_result_settles_its_job(
     stream: FakeStream, pending: PendingJobs, reader: ReplyReader
 ) -> None:
-    """Several may be in one entry; one that nobody waits for is passed over."""
+    """Several may be in one entry; one for which no caller waits is skipped."""
     with pending.waiting("a") as (a, _), pending.waiting("b") as (b, _):
         stream.to_come.put_nowait([(b"1-0", {b"a": b"one", b"stranger": b"x"}), (b"2-0", {b"b": b"two"})])
         await turn()
@@ -108,7 +108,7 @@ async def test_an_idle_client_reads_nothing_and_has_nothing_to_remove(
 async def test_what_was_read_is_trimmed_once_it_is_a_mebibyte(
     stream: FakeStream, pending: PendingJobs, reader: ReplyReader
 ) -> None:
-    """Everything up to the last entry read, that one included; then it counts anew."""
+    """Everything up to the last entry read, that one included; then the count begins at zero."""
     half = bytes(512 * 1024)
     with pending.waiting("a"):
         for entry in (b"1-0", b"1-7", b"2-0"):

@@ -121,13 +121,16 @@ async def test_new_jobs_do_not_wait_for_slow_ones(setup: PollSetup) -> None:
 
 async def test_a_lost_job_is_sent_again_and_polled_once_the_queue_has_it(setup: PollSetup) -> None:
     """Not before: the relay would say again that it is not there."""
-    setup.accepted("a")
+    job = setup.accepted("a")
     await turn()
     setup.stack.queue.hangs = True
     setup.relay.polls[0].give({}, ("a",))
     await turn()
     assert setup.stack.queue.sent == [["a"]]
     assert setup.relay.waiting == []
+    setup.stack.pending.accept(job, SubmitStatus.ACCEPTED)
+    await turn()
+    assert setup.relay.waiting == [("a",)]
 
 
 async def test_a_bare_id_that_is_not_there_ends_at_once(setup: PollSetup) -> None:

@@ -48,7 +48,7 @@ async def test_only_what_is_unconfirmed_is_sent_again(stack: SubmitterStack) -> 
 
 async def test_a_result_that_comes_meanwhile_ends_the_retries(stack: SubmitterStack) -> None:
     """A result, from a primary that had the job, ends the retries of its unconfirmed submit."""
-    stack.queue.answers = [[UNCONFIRMED]] * 3
+    stack.queue.answers = [[UNCONFIRMED]] * 1000
     stack.post("a")
     await turn(2)
     stack.pending.pushed("a", b"result")
@@ -112,7 +112,7 @@ async def test_closing_keeps_an_accepted_job_accepted(stack: SubmitterStack) -> 
 
 
 async def test_a_conflict_ends_its_own_submit_only(stack: SubmitterStack) -> None:
-    """Another call waits for the job that the queue has under this id: it goes on waiting for that."""
+    """Another call waits for the job that the queue has under this id, and still does so."""
     stack.queue.answers = [[Receipt(SubmitStatus.CONFLICT)]]
     by_id, _ = stack.callers.enter_context(stack.pending.waiting("a"))
     job = stack.post("a")

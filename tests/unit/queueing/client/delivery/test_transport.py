@@ -57,7 +57,7 @@ async def test_two_callers_of_one_job_submit_it_once_and_share_its_result(setup:
     assert not setup.transport.busy
 
 
-async def test_a_caller_that_gives_up_takes_the_result_from_nobody(setup: TransportSetup) -> None:
+async def test_a_caller_that_gives_up_takes_the_result_from_no_other_caller(setup: TransportSetup) -> None:
     """Its own error has the job id, with which the result can be fetched later."""
     patient = asyncio.ensure_future(setup.transport.result_of(submission("a"), None))
     await turn()
@@ -92,7 +92,7 @@ async def test_accept_returns_when_the_queue_has_all_jobs(setup: TransportSetup)
 
 
 async def test_accept_raises_the_refusal_of_one_of_its_jobs(setup: TransportSetup) -> None:
-    """Another job has the id; those before it are accepted all the same."""
+    """Another job has the id."""
     setup.queue.answers = [[Receipt(SubmitStatus.ACCEPTED), Receipt(SubmitStatus.CONFLICT)]]
     with pytest.raises(JobConflict):
         await setup.transport.accept([submission("a"), submission("b")], None)
@@ -105,8 +105,8 @@ async def test_accept_without_an_answer_by_the_deadline_may_have_been_accepted(s
         await setup.transport.accept([submission("a")], NOW)
 
 
-async def test_closing_fails_those_who_still_wait(setup: TransportSetup) -> None:
-    """With the reason, and not with a cancellation that looks like their own."""
+async def test_closing_fails_the_calls_that_still_wait(setup: TransportSetup) -> None:
+    """With the reason, and not with a cancellation that looks like the caller's own."""
     waiting = asyncio.ensure_future(setup.transport.result_of(submission("a"), None))
     await turn()
     await setup.transport.close()

@@ -150,7 +150,7 @@ async def test_concurrent_calls_share_one_request() -> None:
 
 
 async def test_a_grant_is_renewed_in_the_background_in_the_last_third_of_its_life() -> None:
-    """Calls go on with the old one meanwhile, also while the issuer is away."""
+    """Calls use the old one meanwhile, also while the issuer is away."""
     build = Build()
     running = asyncio.create_task(build.identity.run())
     first = await build.take()
@@ -243,7 +243,7 @@ async def test_the_error_of_an_attempt_is_not_told_after_a_success() -> None:
 
 
 async def test_every_call_waits_to_its_own_deadline() -> None:
-    """One that waits for ever, or gives up, holds up no other."""
+    """A call that waits for ever, or gives up, holds up no other."""
     build = Build()
     build.held = asyncio.Event()
     patient = asyncio.create_task(build.take())
@@ -259,7 +259,7 @@ async def test_every_call_waits_to_its_own_deadline() -> None:
 
 
 async def test_an_envelope_has_no_more_digests_than_a_grant() -> None:
-    """What that is is known with the first grant, and follows the issuer's cap."""
+    """The number is known with the first grant, and follows the issuer's cap."""
     build = Build(most=50)
     assert build.identity.largest_envelope == MAX_DIGESTS
     await build.identity.ready(None)
@@ -313,8 +313,8 @@ async def test_a_grant_that_the_files_of_the_service_deny_is_replaced_once(error
     assert len(build.asked) == 2
 
 
-async def test_a_grant_for_somebody_else_is_not_taken() -> None:
-    """An issuer of another cluster, or one whose clock is far behind."""
+async def test_a_grant_of_another_cluster_or_one_that_has_ended_is_not_taken() -> None:
+    """The audience of the issuer is another one, or its clock is far behind."""
     build = Build()
     build.audience = "prod"
     with pytest.raises(ResultInvalid, match="another cluster"):
@@ -334,7 +334,7 @@ async def test_a_grant_for_somebody_else_is_not_taken() -> None:
 
 
 async def test_an_envelope_ends_with_its_grant() -> None:
-    """So the service reports it as expired, and a waiting client seals it anew under the next grant."""
+    """So the service reports it as expired, and a waiting client seals it again under the next grant."""
     build = Build()
     submission = await builder_of(build).seal(REQUEST)
     assert submission.envelope.expires_at_ms == START_MS + LIFE_MS

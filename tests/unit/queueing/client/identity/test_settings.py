@@ -89,7 +89,7 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, key: str, words: str) -> 
     ],
 )
 def test_tokens_go_by_tls_or_to_this_host(url: str, good: bool) -> None:
-    """Nothing else carries them."""
+    """An address of another scheme, or without TLS to another host, is refused."""
     assert (url_problem(url) is None) is good
 
 

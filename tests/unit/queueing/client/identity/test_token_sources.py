@@ -1,4 +1,4 @@
-"""Tokens of the platforms: read anew each time, bounded, and never in a message."""
+"""Tokens of the platforms: read each time they are needed, bounded, and never in a message."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_a_job_that_may_not_ask_is_told_what_to_write() -> None:
 
 
 async def test_the_platforms_bearer_token_does_not_go_in_the_clear() -> None:
-    """Nor to an address that the environment has got wrong."""
+    """The runner's address is an error unless it is a plain HTTPS one."""
     for url in ("http://runner.example/token", "file:///etc/passwd", "https://user:pw@x/"):
         error = await told(
             IdentitySettings(platform="github", audience="a"), {**GITHUB, "ACTIONS_ID_TOKEN_REQUEST_URL": url}
@@ -134,11 +134,13 @@ async def test_a_variable_and_a_file_are_read_each_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"x" * 20_000, b"\xff\xfe", "tökèn".encode()])
 async def test_a_file_that_is_no_token_is_told(tmp_path: Path, content: bytes) -> None:
-    """Nothing of it is quoted."""
+    """The message names the file, and quotes nothing of it."""
     file = tmp_path / "token"
     file.write_bytes(content)
     error = await told(IdentitySettings(platform="file", file=str(file)), {})
     assert str(file) in error.message
+    quoted = content.decode(errors="replace").strip()
+    assert not quoted or quoted not in str(error)
     assert str(file) in (await told(IdentitySettings(platform="file", file=f"{file}.gone"), {})).message
 
 
@@ -157,7 +159,7 @@ async def test_a_command_prints_the_token() -> None:
 
 
 async def test_a_command_has_a_time_and_a_size() -> None:
-    """One that hangs, or prints for ever, is killed."""
+    """One that hangs, or prints for ever, is an error."""
     silent = "import signal, sys; sys.stdin.read(); signal.alarm(30); signal.pause()"
     hanging = command(silent, timeout_s=0.2)
     assert "longer than 0.2 s" in (await told(hanging, {})).message
