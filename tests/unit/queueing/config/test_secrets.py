@@ -145,7 +145,7 @@ def _acl(*entries: tuple[int, int, int]) -> bytes:
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
-NOBODY = 0xFFFFFFFF
+NO_ID = 0xFFFFFFFF
 USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
 
@@ -154,24 +154,22 @@ def test_a_credential_of_systemd_is_taken_though_its_mask_looks_like_a_group_bit
 ) -> None:
     pin_file.chmod(0o440)  # what stat shows of mode 0400 with an entry for the service's user
     entries = [
-        (USER_OBJ, 4, NOBODY),
+        (USER_OBJ, 4, NO_ID),
         (USER, 4, 990),
-        (GROUP_OBJ, 0, NOBODY),
-        (MASK, 4, NOBODY),
-        (OTHER, 0, NOBODY),
+        (GROUP_OBJ, 0, NO_ID),
+        (MASK, 4, NO_ID),
+        (OTHER, 0, NO_ID),
     ]
     monkeypatch.setattr(os, "getxattr", lambda fd, name: _acl(*entries))
     assert Secret.from_file(pin_file).reveal() == PIN
 
 
-@pytest.mark.parametrize("entry", [(GROUP_OBJ, 4, NOBODY), (GROUP, 4, 27), (GROUP_OBJ, 2, NOBODY)])
+@pytest.mark.parametrize("entry", [(GROUP_OBJ, 4, NO_ID), (GROUP, 4, 27), (GROUP_OBJ, 2, NO_ID)])
 def test_an_access_list_that_lets_a_group_in_is_refused(
     pin_file: Path, monkeypatch: pytest.MonkeyPatch, entry: tuple[int, int, int]
 ) -> None:
     pin_file.chmod(0o440)
-    monkeypatch.setattr(
-        os, "getxattr", lambda fd, name: _acl((USER_OBJ, 4, NOBODY), entry, (MASK, 4, NOBODY))
-    )
+    monkeypatch.setattr(os, "getxattr", lambda fd, name: _acl((USER_OBJ, 4, NO_ID), entry, (MASK, 4, NO_ID)))
     with pytest.raises(ConfigError, match="open to its group"):
         Secret.from_file(pin_file)
 

@@ -1,4 +1,4 @@
-"""Extended attributes of a file that is replaced: ACLs and labels stay, or the person is told."""
+"""Extended attributes of a file that is replaced: ACLs and labels stay, or an error names the one that does not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_file_in_place_keeps_its_acl_and_attributes(file: Path) -> None:
-    """Whoever could read it still can, and nobody else; by each way to replace a file."""
+    """By each way to replace a file: the same users can read it as before."""
     before, mode = attributes(file), stat.S_IMODE(file.stat().st_mode)
     assert before == {"user.origin": b"build 7", "system.posix_acl_access": ACL}
     rewrite(file, lambda stream: stream.write(b"new"), mode=0o600)
@@ -104,11 +104,25 @@ def test_an_attribute_that_the_new_file_has_already_is_not_set(
 def test_what_the_kernel_computes_from_the_content_is_left_to_it(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A measurement of the old content would make the new one unreadable."""
-    listxattr = os.listxattr
-    monkeypatch.setattr(os, "listxattr", lambda target: [*listxattr(target), "security.ima", "security.evm"])
+    """A measurement of the old content would make the new one unreadable: it is not copied."""
+    listxattr, getxattr, copied = os.listxattr, os.getxattr, list[str]()
+    computed = ("security.ima", "security.evm")
+
+    def value(target: int | Path, name: str) -> bytes:
+        return str(target).encode() if name in computed else getxattr(target, name)
+
+    def setxattr(target: int | Path, name: str, content: bytes) -> None:
+        copied.append(name)
+        if name not in computed:
+            SETXATTR(target, name, content)
+
+    monkeypatch.setattr(os, "listxattr", lambda target: [*listxattr(target), *computed])
+    monkeypatch.setattr(os, "getxattr", value)
+    monkeypatch.setattr(os, "setxattr", setxattr)
     rewrite(file, lambda stream: stream.write(b"new"), mode=0o600)
     assert file.read_bytes() == b"new"
+    assert "user.origin" in copied
+    assert not {*copied} & {*computed}
 
 
 @pytest.mark.parametrize("code", [errno.ENOTSUP, errno.ENOSYS])

@@ -1,4 +1,4 @@
-"""Files beneath a folder: links in it are not followed, whoever put them there."""
+"""Files beneath a folder: links in it are not followed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_file_that_is_a_link_is_replaced_itself(folder: Path, outside: Path) -
 def test_a_link_in_the_place_of_the_draft_is_not_followed(
     folder: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody can foresee its name; by chance it is an error of this file."""
+    """The draft's name is random; a link that has it by chance is an error of this file."""
     monkeypatch.setattr("secrets.token_hex", lambda _: "0")
     (folder / ".x.0.new").symlink_to(outside / "x")
     with pytest.raises(FileExistsError):

@@ -199,8 +199,7 @@ def test_files_that_root_makes_belong_to_the_owner_of_the_folder(
     assert {tuple(rest) for _, *rest in given} == {owner}
 
 
-def test_a_folder_that_exists_is_given_to_nobody(tmp_path: Path, given: list[tuple[str, int, int]]) -> None:
-    """Its owner has chosen who owns it."""
+def test_a_folder_that_exists_keeps_its_owner(tmp_path: Path, given: list[tuple[str, int, int]]) -> None:
     make_folder(tmp_path)
     assert given == []
 

@@ -1,4 +1,4 @@
-"""Bounded reading of files that somebody else wrote."""
+"""Bounded reading of files that another party wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates from outside: whatever cannot be read is a ``ValueError``, when it is read and not later."""
+"""Certificates from outside: one that cannot be read is a ``ValueError``, when it is read and not later."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_what_cannot_be_read_is_a_value_error(raw: bytes) -> None:
 
 
 def test_certificates_of_a_file_are_read_in_order_or_not_at_all() -> None:
-    """One bad certificate spoils the file: a chain with a hole helps nobody."""
+    """One bad certificate spoils the file: no verifier can use a chain with a hole."""
     first, second = (
         x509.load_der_x509_certificate(certificate(serial=n)).public_bytes(Encoding.PEM) for n in (1, 2)
     )

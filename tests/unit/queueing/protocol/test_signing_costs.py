@@ -30,7 +30,7 @@ def test_an_algorithm_costs_what_the_dearest_of_the_tenants_keys_does() -> None:
 
 
 def test_without_a_key_the_dearest_of_all_counts() -> None:
-    """Nobody can say what it is."""
+    """The kind of key is not known."""
     assert cost_where_unnamed({}) == max(COST_OF.values())
 
 

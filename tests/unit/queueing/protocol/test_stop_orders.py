@@ -99,7 +99,7 @@ def test_a_signature_over_something_else_is_none(domain: bytes) -> None:
 
 
 def test_an_order_that_is_too_long_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's order is longer; a good one of exactly that size is read."""
+    """The bound holds before any byte is decoded; a good order of exactly that size is read."""
     signed = sign_order(order(), ADA)
     monkeypatch.setattr(stop_orders, "MAX_SIGNED_BYTES", len(signed))
     assert read_order(signed, "here") == order()

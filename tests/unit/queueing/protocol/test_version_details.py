@@ -105,7 +105,7 @@ def test_a_directory_of_0_1_0_is_read() -> None:
     assert read == KeyVersionEntry(version=1, state="active", public_key=b"spki")
 
 
-def test_fields_of_a_later_version_are_passed_over() -> None:
+def test_fields_of_a_later_version_are_ignored() -> None:
     """So that the next version may add some."""
     later = msgspec.msgpack.decode(encode_directory(directory(FULL)))
     later["later"] = later["keys"]["release"]["later"] = later["keys"]["release"]["versions"][0]["later"] = 1

@@ -73,7 +73,7 @@ def key_in(first: int, last: int) -> str:
 LOW, HIGH = key_in(0, HALF), key_in(HALF + 1, LAST_SLOT)
 
 
-async def test_the_slots_are_read_once_for_all_who_ask_at_the_same_time() -> None:
+async def test_the_slots_are_read_once_for_all_calls_at_the_same_time() -> None:
     """Each key has the primary of its slot; before the first answer none is known."""
     node = FakeNode(halves(ONE, TWO))
     topology = topology_of({ONE: node})
@@ -110,7 +110,7 @@ async def test_a_node_that_was_just_reset_knows_no_slots_and_is_not_believed() -
         await topology_of({ONE: FakeNode([])}).refresh()
 
 
-async def test_a_slot_that_nobody_has_is_an_error_that_names_it() -> None:
+async def test_a_slot_that_no_node_has_is_an_error_that_names_it() -> None:
     """It is read again at the next try: the cluster may be in the middle of a failover."""
     node = FakeNode([[0, HALF, node_of(ONE)]])
     topology = topology_of({ONE: node})
@@ -133,7 +133,7 @@ async def test_a_server_that_is_no_cluster_is_told_with_what_to_configure() -> N
 async def test_a_node_that_does_not_know_its_address_has_the_one_by_which_it_was_asked(
     host: bytes | None,
 ) -> None:
-    """CLUSTER SLOTS has no host, or '?', for a node that nobody told its own."""
+    """CLUSTER SLOTS has no host, or '?', for a node that does not know its own."""
     topology = topology_of({ONE: FakeNode([[0, LAST_SLOT, [host, 7, b"id"]]])})
     assert await topology.owner(LOW) == ("one", 7)
 

@@ -1,4 +1,4 @@
-"""A pool closes what nobody uses: one connection with each release, or all at once, and gives none of them away meanwhile."""
+"""A pool closes idle connections: one with each release, or all at once, and gives none of them away meanwhile."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def with_one_idle(pool: ConnectionPool) -> SlowToClose:
     return connection
 
 
-async def test_a_connection_that_is_being_closed_is_given_to_nobody() -> None:
+async def test_a_connection_that_is_being_closed_is_not_given_away() -> None:
     """Its user would find the stream gone in the middle of a command."""
     pool = ConnectionPool()
     connection = with_one_idle(pool)

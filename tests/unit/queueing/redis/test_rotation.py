@@ -55,7 +55,7 @@ def test_the_password_is_the_one_in_the_file(tmp_path: Path) -> None:
 def test_a_password_file_that_cannot_be_used_leaves_the_former_password(
     tmp_path: Path, trouble: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As in the middle of its replacement; it is logged once, without the password."""
+    """As in the middle of its replacement; it is logged once at most, without the password."""
     file = password_file(tmp_path)
     credentials = PasswordFile(None, str(file))
     if trouble == "empty":
@@ -131,7 +131,7 @@ def test_a_file_that_changed_a_moment_ago_is_read_again(tmp_path: Path) -> None:
 def test_files_that_cannot_be_used_leave_the_former_context(
     tmp_path: Path, name: str, content: str | None
 ) -> None:
-    """Gone, empty, or a certificate that is replaced before its key; then all of them are as they should be."""
+    """Gone, empty, or no certificate; once all of them can be used, a new context is made."""
     tls = Tls(tmp_path)
     before = tls.files.get()
     saved = (tmp_path / name).read_bytes()

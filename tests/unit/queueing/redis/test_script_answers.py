@@ -50,7 +50,7 @@ def test_an_answer_that_is_an_error_is_raised_as_it_is(error: Exception) -> None
 
 @given(ANSWERS)
 def test_no_answer_raises_anything_else_than_an_error_of_redis(answer: object) -> None:
-    """Whoever reads an answer waits for errors of Redis, and for no others."""
+    """The callers handle errors of Redis, and no others."""
     with suppress(AnswerMalformed):
         checked_each(answer, list[Step], 1)
     with suppress(AnswerMalformed):
@@ -58,9 +58,10 @@ def test_no_answer_raises_anything_else_than_an_error_of_redis(answer: object) -
 
 
 def test_a_malformed_answer_is_an_outage_of_which_the_effect_is_unknown() -> None:
-    """The script has run: what it did stays done. The message says what to do."""
+    """The script has run: what it did stays done. The message repeats what to do."""
     told = unavailable("claim jobs", AnswerMalformed("connect to Redis itself"))
     assert (told.perhaps_done, told.server_wide) == (True, False)
-    assert "cannot claim jobs" in str(told)
+    assert str(told).startswith("cannot claim jobs: ")
+    assert "connect to Redis itself" in str(told)
     with pytest.raises(AnswerMalformed):
         raise_outage([AnswerMalformed("none of ours")])

@@ -118,7 +118,7 @@ async def test_asking_goes_before_each_command_and_its_answer_is_left_out() -> N
 
 
 async def test_after_a_lost_answer_the_next_command_waits_for_a_ping() -> None:
-    """A server that hangs would run both when it goes on. One answered ping is enough."""
+    """A server that hangs would run both once it answers again. One answered ping is enough."""
     server, lost = FakeServer(RedisTimeoutError("late"), b"two", b"three"), LostAnswers()
     with pytest.raises(AnswerLost):
         await lost.send(server.redis, [SUBMIT])

@@ -49,7 +49,7 @@ def test_a_note_of_two_keys_verifies_under_each() -> None:
         assert verified_text(note, [key]) == "one\n\ntwo\n"
 
 
-def test_a_line_of_an_unknown_key_is_passed_over_even_under_a_trusted_name() -> None:
+def test_a_line_of_an_unknown_key_is_ignored_even_under_a_trusted_name() -> None:
     note = sign_note("one\n", OTHER, KEY)
     assert verified_text(note, [KEY.verifier]) == "one\n"
     with pytest.raises(ProofInvalid, match=r"none of the trusted keys \(sigmill/prod\)"):

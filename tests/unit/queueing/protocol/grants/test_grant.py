@@ -60,7 +60,7 @@ def accepted(sealed: bytes) -> Grant:
 
 
 def forced(**changes: Any) -> bytes:
-    """A grant that an issuer gone wrong has signed: nothing is checked before."""
+    """A grant that a faulty issuer has signed: nothing is checked before."""
     body = encode_body(grant(**changes))
     return msgspec.msgpack.encode([body, ISSUER.sign_envelope(DOMAIN + body)])
 
