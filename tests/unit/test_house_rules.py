@@ -131,7 +131,7 @@ def imports_of(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=shown)
 def test_a_package_does_not_import_what_its_docstring_bans(folder: Path) -> None:
-    """Neither in its modules nor in the folders in it."""
+    """Neither do its modules, nor those of the folders in it."""
     banned = set(banned_in(ast.get_docstring(tree_of(folder / "__init__.py")) or ""))
     found = {shown(file): banned & imports_of(file) for file in folder.rglob("*.py")}
     assert not {file: names for file, names in found.items() if names}
@@ -198,8 +198,8 @@ def test_a_reference_to_another_docstring_is_found(head: str) -> None:
     assert ELSEWHERE.match(head)
 
 
-def test_the_parts_of_a_unit_test_are_named_by_their_subject() -> None:
-    """A class is a `LoopSetup` or a `FailoverRig`, so that a reader of two test files need not tell two scenes apart."""
+def test_no_class_of_a_unit_test_is_named_as_a_scene() -> None:
+    """It is named by its subject, as `LoopSetup` or `FailoverRig`: of two test files, a reader would confuse two scenes."""
     units = [file for file in TESTS if ROOT / "tests" / "unit" in file.parents]
     classes = [
         (shown(file), node.name)
@@ -222,8 +222,8 @@ def test_a_module_has_at_most_300_lines() -> None:
     assert {each.split()[0] for each in long_modules(ROOT)} == TABLES
 
 
-def test_constructors_take_objects() -> None:
-    """A callable that a constructor takes, by whatever name of its type, is a clock or one of a few reviewed exceptions."""
+def test_constructors_take_objects_and_few_callables() -> None:
+    """At most thirty parameters of all constructors are callables, clocks included, under any name of their type."""
     shipped = [file for file in SOURCES if file.relative_to(ROOT).parts[0] != "bench"]
     found = callable_parameters(ROOT, shipped)
     assert len(found) <= MOST_CALLABLES, found

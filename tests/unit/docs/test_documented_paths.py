@@ -81,6 +81,7 @@ def test_a_method_that_the_head_of_a_module_names_exists() -> None:
     """``Class.method`` in the docstring of a module is a method or member of a shipped class of that name."""
     named = [(file, *found) for file, text in HEADS.items() for found in METHOD.findall(text)]
     members = {owner: members_of(owner) for owner in {owner for _, owner, _ in named}}
+    assert any(members.values())
     assert [
         f"{file.relative_to(ROOT)}: {owner}.{name}"
         for file, owner, name in named

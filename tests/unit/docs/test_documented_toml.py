@@ -98,7 +98,7 @@ def service() -> dict[str, Any]:
 
 @pytest.mark.parametrize("page, text", CASES, ids=IDS)
 def test_a_block_is_a_configuration_without_a_mistake(page: str, text: str) -> None:
-    """The code that reads such files accepts the block unchanged."""
+    """The code that reads such files accepts the block, with complete keys instead of the abbreviated ones."""
     check(text)
 
 
@@ -109,7 +109,7 @@ PLACES = (r'^(?:host = "queue|port = 6379).*\n', r"^sentinel = .*\n", r"^cluster
 @pytest.mark.parametrize(
     "page, text", [c for c in CASES if COMMENTED.search(c[1])], ids=lambda value: str(value)[:30]
 )
-def test_so_is_what_it_offers_in_comments(page: str, text: str) -> None:
+def test_a_block_with_its_comments_is_a_configuration_without_a_mistake(page: str, text: str) -> None:
     """The block is still valid when its commented lines are uncommented."""
     offered = COMMENTED.sub("", text)
     places = [place for place in PLACES if re.search(place, offered, re.MULTILINE)]

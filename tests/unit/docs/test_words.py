@@ -10,7 +10,7 @@ from tests.support.pages import PAGES, ROOT
 
 GLOSSARY = ROOT / "docs" / "glossary.md"
 MOST_WORDS = 28
-"""About as many as somebody learns in one sitting; a word of one area belongs on that area's page."""
+"""About as many as a reader learns in one sitting; a word of one area belongs on that area's page."""
 
 _TABLE = re.compile(r"^\| word \| meaning \|\n\|---\|---\|\n((?:\|.*\n)+)", re.MULTILINE)
 
@@ -22,7 +22,7 @@ def words_on(page: Path) -> list[str]:
 
 
 def test_the_glossary_is_short() -> None:
-    """It has the words that one meets everywhere."""
+    """It has between 20 and 28 words."""
     assert 20 <= len(words_on(GLOSSARY)) <= MOST_WORDS
 
 

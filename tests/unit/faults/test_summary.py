@@ -39,7 +39,7 @@ def test_sums_are_over_all_seeds() -> None:
 
 
 def test_the_page_says_when_a_seed_failed() -> None:
-    """And nothing better."""
+    """And it does not say that no rule was broken."""
     good = page(summary_of([report(1, kill=[1.0])], [], seconds=10), None)
     assert "1 seeded runs, 1 faults: none broke a rule." in good
     assert "| `worker.kill` | 1 | 4 | 1.0 | 1.0 |" in good

@@ -1,4 +1,4 @@
-"""No input passes a boundary with an error that nobody declared: valid ones, changed ones, and any bytes."""
+"""No input passes a boundary with an error that it does not declare: valid ones, changed ones, and any bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def changed(draw: st.DrawFn, seed: bytes) -> bytes:
 def test_valid_examples_are_read_without_an_error(
     boundary: Boundary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The examples from which the fuzzer starts: also an error that is declared would be one here."""
+    """The examples from which the fuzzer starts: here a declared error fails the test, too."""
     for module in (boundaries, agent_boundaries, file_boundaries):
         monkeypatch.setattr(module, "suppress", lambda *_: nullcontext())
     for seed in boundary.seeds:
@@ -46,7 +46,7 @@ def test_valid_examples_are_read_without_an_error(
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_changed_examples_are_borne(boundary: Boundary, data: st.DataObject) -> None:
-    """A declared error, or a value within its bounds."""
+    """The boundary declares the error, or gives a value within its bounds."""
     boundary.read(data.draw(changed(data.draw(st.sampled_from(boundary.seeds)))))
 
 
@@ -54,7 +54,7 @@ def test_changed_examples_are_borne(boundary: Boundary, data: st.DataObject) -> 
 @settings(max_examples=40)
 @given(raw=st.binary(max_size=400))
 def test_any_bytes_are_borne(boundary: Boundary, raw: bytes) -> None:
-    """As before."""
+    """The boundary declares the error, or gives a value within its bounds."""
     boundary.read(raw)
 
 

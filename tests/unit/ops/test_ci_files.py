@@ -77,7 +77,7 @@ def test_no_pipeline_reads_a_stored_secret(file: Path) -> None:
 
 @pytest.mark.parametrize("file", SIGNING, ids=shown)
 def test_what_is_installed_has_hashes(file: Path) -> None:
-    """A package that somebody else put into the index would run with the job's token."""
+    """A package that an attacker put into the index would run with the job's token."""
     installing = re.findall(r".* install .*", file.read_text())
     assert installing
     assert all("--require-hashes" in line for line in installing)

@@ -76,7 +76,9 @@ def test_a_container_has_no_right_that_it_does_not_need(name: str) -> None:
 
 
 def test_a_pin_is_where_the_workers_are_and_nowhere_else() -> None:
-    """Only workers mount the volumes with PINs: exporter, Redis and build host do not."""
+    """Only a worker, and the setup, mount the volume with its PIN: exporter, Redis and build host do not."""
+    mounts = {name: service.get("volumes", []) for name, service in SERVICES.items()}
+    assert all(f"{name}:/var/lib/sigmill" in mounts[name] for name in ("worker-1", "worker-2"))
     for name, service in SERVICES.items():
         mounted = {mount.partition(":")[0] for mount in service.get("volumes", [])}
         workers = {volume for volume in mounted if volume.startswith("worker-")}

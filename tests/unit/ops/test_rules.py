@@ -55,7 +55,9 @@ def test_amtool_finds_the_alertmanagers_configuration_right() -> None:
 def test_every_alert_that_is_inhibited_or_inhibits_exists() -> None:
     """Every alert name in an inhibition rule is an existing alert."""
     text = (ROOT / "ops/alertmanager/alertmanager.yml").read_text()
-    for name in re.findall(r"Sigmill[A-Za-z.*]+", text):
+    names = re.findall(r"Sigmill[A-Za-z.*]+", text)
+    assert names
+    for name in names:
         assert any(re.fullmatch(name, alert) for alert in ALERT_NAMES), name
 
 
@@ -67,7 +69,7 @@ def test_every_series_that_a_rule_asks_for_exists(scale: float) -> None:
 
 
 def test_a_drills_rules_are_the_same_but_shorter(tmp_path: Path) -> None:
-    """The rules of a drill have the same names, labels and texts, with durations divided by 60."""
+    """The alerts of a drill have the same names, severities and texts, and other expressions, which promtool accepts."""
     for name, text in files(Clock(60.0)).items():
         file = tmp_path / Path(name).name
         file.write_text(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench.files.pe_files import pe_head, write_certificate, write_pe_files
 from tests.support.keys import spki_of
@@ -35,11 +36,11 @@ def test_files_differ(tmp_path: Path) -> None:
     assert {len(each) for each in contents} == {4096}
 
 
-def test_the_certificate_is_of_the_key_and_issued_by_the_other(tmp_path: Path) -> None:
+def test_the_leaf_certificate_is_of_the_key_and_issued_by_the_other(tmp_path: Path) -> None:
     """As osslsigncode and `sign-file` want it."""
     spki = spki_of(rsa.generate_private_key(65537, 2048))
     leaf, authority = (
         x509.load_pem_x509_certificate(file.read_bytes()) for file in write_certificate(spki, tmp_path)
     )
     leaf.verify_directly_issued_by(authority)
-    assert isinstance(leaf.public_key(), rsa.RSAPublicKey)
+    assert leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == spki

@@ -26,12 +26,14 @@ def test_what_is_not_wanted_is_not_set(tmp_path: Path) -> None:
 
 
 def test_rules_replace_the_file_in_one_step(tmp_path: Path) -> None:
-    """No scratch file stays, and an empty set empties the file."""
+    """Another file is renamed to it. No scratch file stays, and an empty set empties the file."""
     path = tmp_path / "faults"
     write_rules(path, ["C_Sign rv=0x30 every=20", "C_Login rv=0xA0"])
     assert path.read_text() == "C_Sign rv=0x30 every=20\nC_Login rv=0xA0\n"
+    first = path.stat().st_ino
     write_rules(path, [])
     assert path.read_text() == ""
+    assert path.stat().st_ino != first
     assert list(tmp_path.iterdir()) == [path]
 
 

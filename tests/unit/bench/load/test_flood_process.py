@@ -47,7 +47,7 @@ class HeldRedis:
         """Payloads are not kept here."""
 
     def publish(self, *_: object) -> None:
-        """Nobody listens."""
+        """The channel has no listener."""
 
     def zadd(self, key: str, scores: dict[bytes, int]) -> None:
         self.sent += scores

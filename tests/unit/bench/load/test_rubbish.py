@@ -1,4 +1,4 @@
-"""Kinds of rubbish: none of them is a job that the service signs, and each is refused for its own reason."""
+"""Kinds of rubbish: each is malformed, or a well-formed envelope that is refused for another reason."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_specimens_of_a_kind_differ(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(READABLE))
-def test_envelopes_that_nobody_signed_are_well_formed(kind: str) -> None:
-    """They are refused by their signature, client or id, which costs more than a malformed one."""
+def test_envelopes_of_a_wrong_signature_client_or_id_are_well_formed(kind: str) -> None:
+    """Their refusal costs more than that of a malformed one."""
     read = read_unverified(decode_job(KINDS[kind](VICTIM).payload).sealed)
     assert read.envelope.tenant == VICTIM.tenant
 
@@ -38,7 +38,7 @@ def test_other_kinds_are_malformed(kind: str) -> None:
 
 
 def test_names_that_are_no_text_are_none() -> None:
-    """Neither UTF-8 nor harmless on a terminal."""
+    """They cannot be decoded as UTF-8."""
     prefix = KINDS["names that are not UTF-8"](VICTIM).id_prefix
     with pytest.raises(UnicodeDecodeError):
         prefix.decode()

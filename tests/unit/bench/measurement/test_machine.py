@@ -65,8 +65,8 @@ def test_the_work_of_others_is_seen(proc: FakeProc) -> None:
     assert busy.reading.disturbed
 
 
-def test_a_server_started_by_somebody_else_can_be_owned(proc: FakeProc) -> None:
-    """Named roots count as own."""
+def test_a_server_of_another_parent_counts_as_own_where_it_is_named(proc: FakeProc) -> None:
+    """Its CPU time is no disturbance."""
     with Busyness([SERVER], proc=proc.directory) as busy:
         proc.cpu_s[SERVER] = 4.0
         proc.busy_s, proc.idle_s = 4.0, 16.0

@@ -214,9 +214,15 @@ def test_an_empty_run_still_makes_a_page() -> None:
 
 def test_the_words_for_a_terminal_begin_with_the_thresholds() -> None:
     """Missed and met are told apart without colour."""
-    lines = in_words(report([at_most("cpu", 12.0, 10.0, unit="us"), at_least("share", None, 0.9)]))
+    thresholds = [
+        at_most("cpu", 12.0, 10.0, unit="us"),
+        at_least("share", None, 0.9),
+        at_least("rate", 2.0, 1.5),
+    ]
+    lines = in_words(report(thresholds))
     assert lines[0] == "MISSED  cpu: 12.0 us, at most 10.0"
     assert lines[1] == "MISSED  share: not measured, at least 0.9"
+    assert lines[2] == "ok      rate: 2.00, at least 1.50"
     assert lines[-1] == "95% of the module's ceiling"
 
 
@@ -232,7 +238,7 @@ def test_the_words_for_a_terminal_begin_with_the_thresholds() -> None:
     ],
 )
 def test_numbers_are_as_long_as_they_are_true(value: float | None, text: str) -> None:
-    """Three digits where they matter."""
+    """Three digits, and of a large number all that are before the point."""
     assert number(value) == text
 
 

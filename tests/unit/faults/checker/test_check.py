@@ -6,6 +6,7 @@ import errno
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -166,7 +167,7 @@ WRONG: dict[str, list[Event]] = {
 
 @pytest.mark.parametrize("rule", WRONG)
 def test_each_wrong_history_is_found_by_its_rule(rule: str) -> None:
-    """Each breaks at least the rule that it stands for."""
+    """Each breaks at least the rule by which it is named here."""
     assert rule in broken_by(WRONG[rule])
 
 
@@ -177,14 +178,14 @@ def test_the_bytes_on_record_are_those_that_the_hsm_made() -> None:
 
 
 def test_info_may_be_either() -> None:
-    """A submit that nobody knows of may have been accepted and signed, or not at all."""
+    """A submit of unknown outcome may have been accepted and signed, or not at all."""
     unknown = replace(ACCEPTED, how="info", code="queue.unavailable")
     assert broken_by([*without(ACCEPTED), unknown]) == set()
     assert broken_by([KEYS, INVOKED, unknown]) == set()
 
 
 def test_content_that_conflicts_with_a_job_is_not_signed_under_its_id() -> None:
-    """The job itself goes on; another client's other content is refused, and stays unsigned."""
+    """The job itself is signed; another client's other content is refused, and stays unsigned."""
     conflict: list[Event] = [
         replace(INVOKED, at=1.2, client="c2", digests=(OTHER,)),
         replace(ACCEPTED, at=1.3, client="c2", how="fail", code="job.conflict"),
@@ -218,8 +219,8 @@ def test_no_job_may_end_as_expired_because_a_clock_was_wrong() -> None:
     }  # fmt: skip
 
 
-def test_who_goes_on_while_a_fault_is_in_full_is_not_held_up() -> None:
-    """What was submitted, or claimed, before it does not count, nor what was done when it was over."""
+def test_a_tenant_or_worker_with_results_during_a_fault_is_not_held_up() -> None:
+    """Jobs that were submitted, or claimed, before the fault do not count, nor results after its end."""
     tenant = replace(SPARED, tenants_go_on=("acme",), in_full_at=1.0)
     assert not broken_by([*RIGHT, tenant])
     assert broken_by([*RIGHT, replace(tenant, over_at=2.4)]) == {"I5 tenant held up"}
@@ -236,8 +237,8 @@ def test_lines_of_a_log_are_missing_only_as_many_as_were_told() -> None:
     assert broken_by([*RIGHT, replace(LINES, missing=1, complete=False)]) == {"I6 log lines lost uncounted"}
 
 
-def test_a_copy_of_a_token_that_nobody_logs_in_to_does_no_harm() -> None:
-    """It was refused."""
+def test_a_copy_of_a_token_to_which_no_login_was_tried_breaks_no_rule() -> None:
+    """The copy was refused."""
     assert not broken_by([*RIGHT, CopiedToken(at=3, token="acme", tenant="globex", pin_tried=False)])
 
 
@@ -263,8 +264,8 @@ def test_of_a_job_that_no_client_submitted_no_record_is_asked() -> None:
     assert "I4 record of what nobody submitted" in broken_by([*flood, refused])
 
 
-def test_what_a_lane_was_given_is_on_record_to_the_end_whoever_submitted_it() -> None:
-    """A forged envelope of which only the lane sees that."""
+def test_what_a_lane_was_given_is_on_record_to_the_end_also_without_a_client() -> None:
+    """Such as an envelope that only the lane sees to be forged."""
     forged: list[Event] = [KEYS, CLAIMED, INTENT, replace(OUTCOME, signatures=()), COMMIT]
     assert not broken_by([*forged, RELEASED])
     assert "I4 release without record" in broken_by(forged)
@@ -320,7 +321,7 @@ def test_a_lane_that_ended_in_a_lost_claim_explains_one_signature_more() -> None
 
 
 def test_a_release_without_record_is_a_killed_workers_only() -> None:
-    """Nobody waits for that record: it is lost with the process."""
+    """No other step waits for that record: it is lost with the process."""
     killed = WorkerEnded(at=2.41, worker="w1", orderly=False)
     assert broken_by([*without(RELEASED), killed]) == set()
     assert "I4 release without record" in broken_by([*without(RELEASED), replace(killed, at=1)])
@@ -361,6 +362,16 @@ def test_a_history_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     """All kinds of events, but for a last line that its writer did not finish."""
     file = tmp_path / "history.jsonl"
     events = [event for history in WRONG.values() for event in history]
+    events += [
+        Extended(at=3, worker="w1", tenant="acme", job=JOB, fence=7, until_s=5.5),
+        GaveBack(at=3, worker="w1", tenant="acme", job=JOB, fence=7, began_at=3),
+        LaneEnded(at=3, worker="w1", token="acme"),
+        WorkerEnded(at=3, worker="w1", orderly=False),
+        EXPORT,
+        EXPORTED,
+        ExportProblem(at=9, worker="w1", what="acme: entry.invalid"),
+    ]
+    assert {type(event) for event in events} == {*get_args(Event)}
     write_history(file, events)
     with file.open("ab") as lines:
         lines.write(encode(ANSWERED)[:-5])
@@ -369,7 +380,7 @@ def test_a_history_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_events_wait_while_the_file_cannot_grow(tmp_path: Path) -> None:
-    """A full disk loses none, and half a line is gone on with."""
+    """A full disk loses none, and a half-written line is completed."""
     recorder = Recorder(tmp_path / "history.jsonl")
     file = recorder._file
 

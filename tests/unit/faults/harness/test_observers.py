@@ -12,8 +12,8 @@ from workers.journal.records import CanaryIntentRecord, Record, UnknownRecord, e
 from workers.journal.segments import frame
 
 
-def test_errors_that_nobody_expected_are_found(tmp_path: Path) -> None:
-    """A traceback is a violation even where everything went well."""
+def test_tracebacks_in_a_log_are_found(tmp_path: Path) -> None:
+    """As lines of their own, and in an event."""
     log = tmp_path / "worker-1.log"
     log.write_text(
         '{"ts": "2026-01-02T03:04:06.000Z", "event": "lane.ready", "token": "acme"}\n'
@@ -55,7 +55,7 @@ def test_lines_that_are_not_there_are_counted_for_each_process(tmp_path: Path) -
     assert second == LogLines(at=at, worker="worker-1", made=3, missing=1, told=0, complete=False)
 
 
-def test_a_worker_goes_on_if_it_commits_what_it_claims_after_that_time(tmp_path: Path) -> None:
+def test_a_worker_makes_progress_if_it_commits_what_it_claims_after_that_time(tmp_path: Path) -> None:
     """What it had claimed before may have been under way."""
     history = tmp_path / "history"
     claimed = Claimed(at=2, worker="w", tenant="acme", job="j", fence=1, from_s=2, until_s=4)
