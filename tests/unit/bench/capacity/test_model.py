@@ -30,8 +30,8 @@ def rate(per_s: float) -> HsmRate:
     return HsmRate(model="test", per_s=per_s, trust=Trust.VENDOR, source="this test")
 
 
-def test_the_arithmetic_of_a_plan() -> None:
-    """500 M a day, no peak, no headroom: every figure by hand."""
+def test_a_plan_has_the_figures_that_were_computed_by_hand() -> None:
+    """500 M a day, no peak, no headroom."""
     found = plan(Demand(per_day=500e6, kind=KeyKind.P256, peak_factor=1.0), COSTS, rate(1000.0), FULL)
     assert found.mean_per_s == pytest.approx(5787.04, rel=1e-5)
     assert found.hsms == 6

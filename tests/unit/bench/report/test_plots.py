@@ -73,8 +73,7 @@ def test_end_labels_do_not_lie_on_one_another() -> None:
     assert min(b - a for a, b in itertools.pairwise(heights)) >= 14
 
 
-def test_no_points_no_plot() -> None:
-    """An empty series draws nothing."""
+def test_nothing_is_drawn_without_points() -> None:
     assert line_plot([], "p", x_label="x", y_label="y") == ""
 
 

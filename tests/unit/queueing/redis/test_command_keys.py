@@ -21,6 +21,6 @@ from queueing.redis.command_keys import key_of
         (("HSET", b"\xff", "x", "y"), b"\xff"),
     ],
 )
-def test_the_key_of_a_command(words: tuple[Any, ...], key: str | bytes | None) -> None:
-    """The first key, or None for a command that any node can carry out."""
+def test_the_first_key_of_a_command_is_found(words: tuple[Any, ...], key: str | bytes | None) -> None:
+    """None for a command that any node can carry out."""
     assert key_of(words) == key

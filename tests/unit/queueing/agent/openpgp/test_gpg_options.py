@@ -33,21 +33,21 @@ DEBSIGN = [
 DEBSIGN += ["--output", "f.asc", "f"]
 
 
-def test_git() -> None:
+def test_the_command_line_of_git_is_read() -> None:
     """git has stdin signed to stdout, armored, and waits for a status line on stderr."""
     assert read_options(GIT) == SignOptions(
         mode="detach", armor=True, user="release", output=None, status_fd=2, digest=None, file=None
     )
 
 
-def test_rpmsign() -> None:
+def test_the_command_line_of_rpmsign_is_read() -> None:
     """rpmsign wants a detached signature. The output is joined to short options; a file behind `--` may begin with a dash."""
     assert read_options(RPMSIGN) == SignOptions(
         mode="detach", armor=False, user="release", output="s", status_fd=None, digest="sha256", file="-f"
     )
 
 
-def test_debsign() -> None:
+def test_the_command_line_of_debsign_is_read() -> None:
     """debsign wants a cleartext signature. Options of listings are skipped with their values."""
     assert read_options(DEBSIGN) == SignOptions(
         mode="clear", armor=True, user="release", output="f.asc", status_fd=None, digest=None, file="f"
