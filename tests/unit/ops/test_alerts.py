@@ -297,5 +297,4 @@ def test_alerts_fire_and_are_silent_as_they_should(tmp_path: Path, hours: bool) 
     ],
 )
 def test_a_case_that_is_wrong_fails(wrong: Case, tmp_path: Path) -> None:
-    """promtool rejects a case with a wrong expectation."""
     assert promtool_says(tmp_path, [wrong]).returncode != 0

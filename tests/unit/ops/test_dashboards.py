@@ -106,7 +106,6 @@ def test_grafanas_json_is_complete(path: str) -> None:
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_grafana_and_console_have_the_same_queries(board: Board) -> None:
-    """Grafana's JSON and the console page contain the same queries."""
     document = json.loads(grafana.files()[f"ops/grafana/sigmill-{board.name}.json"])
     drawn = [(t["expr"], t["legendFormat"]) for panel in panels_of(document) for t in panel["targets"]]
     assert [Query(*each) for each in drawn] == [query for panel in board.panels for query in panel.queries]

@@ -38,7 +38,6 @@ def fences(page: Path, language: str) -> list[str]:
 
 
 def test_promtool_finds_the_rules_and_the_configuration_right() -> None:
-    """promtool accepts the rules and the example configuration."""
     run(tool("promtool"), "check", "config", ROOT / "ops/prometheus/prometheus.yml")
     run(tool("promtool"), "check", "rules", *(ROOT / file for file in files()))
 
@@ -53,7 +52,6 @@ def test_amtool_finds_the_alertmanagers_configuration_right() -> None:
 
 
 def test_every_alert_that_is_inhibited_or_inhibits_exists() -> None:
-    """Every alert name in an inhibition rule is an existing alert."""
     text = (ROOT / "ops/alertmanager/alertmanager.yml").read_text()
     names = re.findall(r"Sigmill[A-Za-z.*]+", text)
     assert names
@@ -162,7 +160,6 @@ def test_a_page_looks_for_events_that_are_logged(page: Path) -> None:
 
 
 def test_other_alerts_that_a_page_sends_to_exist() -> None:
-    """An alert that a runbook refers to exists."""
     names = {page.stem for page in PAGES} | set(ALERT_NAMES)
     for page in PAGES:
         assert set(re.findall(r"`(Sigmill[A-Za-z]+)`", page.read_text())) <= names, page.stem

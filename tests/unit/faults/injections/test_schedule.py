@@ -69,6 +69,7 @@ def test_a_plan_of_one_kind_runs_on_the_redis_that_has_it() -> None:
 
 def test_faults_that_no_promise_covers_together_do_not_come_together() -> None:
     """The loss of a primary and of a worker at once, for one (ADR 0018)."""
+    assert NOT_TOGETHER
     for seed in range(1, 301):
         for step in steps_of(seed):
             parts = [part_of(kind) for kind in step.kinds]

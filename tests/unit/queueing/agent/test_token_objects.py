@@ -38,7 +38,8 @@ def test_an_rsa_key_has_modulus_and_exponent() -> None:
     """Unsigned, big-endian, without leading zeros (PKCS#11 3.1, 6.1.2)."""
     key = rsa.generate_private_key(65537, 2048)
     numbers = key.public_key().public_numbers()
-    for each in objects(key):
+    private, public = objects(key)
+    for each in (private, public):
         assert each.attributes[Attribute.KEY_TYPE] == KeyType.RSA
         assert each.attributes[Attribute.MODULUS] == numbers.n.to_bytes(256, "big")
         assert each.attributes[Attribute.PUBLIC_EXPONENT] == b"\x01\x00\x01"
@@ -50,7 +51,8 @@ def test_an_ec_key_has_curve_and_point(oid: str) -> None:
     """The curve's OID, and the uncompressed point in an OCTET STRING (PKCS#11 3.1, 6.3.3)."""
     key = ec.generate_private_key(CURVES[oid])
     point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    for each in objects(key):
+    private, public = objects(key)
+    for each in (private, public):
         wrapped = each.attributes[Attribute.EC_POINT]
         assert isinstance(wrapped, bytes)
         assert each.attributes[Attribute.EC_PARAMS] == bytes.fromhex(oid)

@@ -81,9 +81,11 @@ def test_mistakes_are_named(file: Path, old: str, new: str, key: str, remedy: st
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """No traceback, a remedy."""
-    with pytest.raises(ConfigError, match="does not exist"):
+    """With a remedy."""
+    with pytest.raises(ConfigError, match="does not exist") as caught:
         ClientConfig.from_file(tmp_path / "none.toml")
+    assert caught.value.file == str(tmp_path / "none.toml")
+    assert caught.value.remedy
 
 
 class TestClientKey:

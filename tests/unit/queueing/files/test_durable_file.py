@@ -27,7 +27,6 @@ def mode_of(file: Path) -> int:
 
 
 def test_a_new_file_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
-    """A new file gets the mode of the call, and its data."""
     file = tmp_path / "seal.json"
     replace_durably(file, b"new", mode=0o640)
     assert file.read_bytes() == b"new"
@@ -35,7 +34,6 @@ def test_a_new_file_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_an_existing_file_keeps_its_mode(tmp_path: Path) -> None:
-    """A replaced file keeps the mode that its owner gave it."""
     file = tmp_path / "tenant.toml"
     file.write_bytes(b"old")
     file.chmod(0o604)
@@ -127,7 +125,6 @@ def test_the_names_of_new_folders_are_durable(tmp_path: Path, disk: DiskCalls) -
 
 
 def test_a_file_in_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
-    """A regular file is not taken for a folder."""
     (tmp_path / "state").touch()
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "state")

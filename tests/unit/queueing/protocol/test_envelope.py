@@ -60,7 +60,6 @@ def test_a_sealed_envelope_is_read(kind: ClientKeyKind) -> None:
 
 @pytest.mark.parametrize("length", range(len(SEALED)))
 def test_truncated_at_each_byte_it_is_malformed(length: int) -> None:
-    """No prefix of an envelope is one."""
     with pytest.raises(EnvelopeMalformed):
         accepted(SEALED[:length])
 

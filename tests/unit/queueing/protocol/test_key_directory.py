@@ -78,7 +78,7 @@ def test_a_foreign_signer_is_refused() -> None:
 
 
 def test_damage_is_refused() -> None:
-    """Any byte flipped, any prefix."""
+    """A flipped bit of any byte, and any prefix."""
     raw = signed(encode_directory(directory()))
     for position in range(len(raw)):
         damaged = bytearray(raw)

@@ -99,7 +99,7 @@ def test_what_is_no_answer_is_refused(raw: bytes) -> None:
 
 
 def test_a_cut_answer_is_refused(answer: bytes) -> None:
-    """At any place."""
+    """At places all over it."""
     for size in range(0, len(answer), 53):
         with pytest.raises(TimeStampInvalid):
             REQUEST.opened(answer[:size])

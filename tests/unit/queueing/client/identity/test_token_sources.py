@@ -168,7 +168,7 @@ async def test_a_command_has_a_time_and_a_size() -> None:
 
 
 async def test_a_certificate_is_an_identity_without_a_token() -> None:
-    """TLS shows it."""
+    """The client shows the certificate by TLS."""
     settings = IdentitySettings(platform="spiffe", certificate_file="c.pem", private_key_file="k.pem")
     source = source_of(settings, {})
     assert isinstance(source, NoToken)
