@@ -199,7 +199,7 @@ def test_a_reference_to_another_docstring_is_found(head: str) -> None:
 
 
 def test_no_class_of_a_unit_test_is_named_as_a_scene() -> None:
-    """It is named by its subject, as `LoopSetup` or `FailoverRig`: of two test files, a reader would confuse two scenes."""
+    """It is named by its subject, as `LoopSetup` or `FailoverRig`: two scenes would be confused."""
     units = [file for file in TESTS if ROOT / "tests" / "unit" in file.parents]
     classes = [
         (shown(file), node.name)
@@ -223,7 +223,7 @@ def test_a_module_has_at_most_300_lines() -> None:
 
 
 def test_constructors_take_objects_and_few_callables() -> None:
-    """At most thirty parameters of all constructors are callables, clocks included, under any name of their type."""
+    """At most thirty parameters of constructors are callables, clocks included, by any name of their type."""
     shipped = [file for file in SOURCES if file.relative_to(ROOT).parts[0] != "bench"]
     found = callable_parameters(ROOT, shipped)
     assert len(found) <= MOST_CALLABLES, found

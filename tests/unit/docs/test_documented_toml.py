@@ -98,7 +98,7 @@ def service() -> dict[str, Any]:
 
 @pytest.mark.parametrize("page, text", CASES, ids=IDS)
 def test_a_block_is_a_configuration_without_a_mistake(page: str, text: str) -> None:
-    """The code that reads such files accepts the block, with complete keys instead of the abbreviated ones."""
+    """The code that reads such files accepts the block, with complete keys for the abbreviated ones."""
     check(text)
 
 

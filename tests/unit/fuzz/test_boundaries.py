@@ -1,4 +1,4 @@
-"""No input passes a boundary with an error that it does not declare: valid ones, changed ones, and any bytes."""
+"""No input passes a boundary with an error that it does not declare: valid, changed, and any bytes."""
 
 from __future__ import annotations
 

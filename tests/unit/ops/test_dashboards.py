@@ -43,7 +43,10 @@ def test_a_panel_says_what_it_shows(board: Board, panel: Panel) -> None:
 
 @pytest.mark.parametrize("board, panel", PANELS)
 def test_a_panel_asks_for_series_that_exist(board: Board, panel: Panel) -> None:
-    """A query uses existing series and variables of its board; its legend uses labels that the query names, or that most series have."""
+    """A query uses existing series and variables of its board.
+
+    Its legend uses labels that the query names, or that most series have.
+    """
     variables = {variable.label for variable in board.variables}
     for query in panel.queries:
         assert names_in(query.expr) <= known()

@@ -67,7 +67,7 @@ def test_every_series_that_a_rule_asks_for_exists(scale: float) -> None:
 
 
 def test_a_drills_rules_are_the_same_but_shorter(tmp_path: Path) -> None:
-    """The alerts of a drill have the same names, severities and texts, and other expressions, which promtool accepts."""
+    """The alerts of a drill have the same names, severities and texts; promtool accepts their expressions."""
     for name, text in files(Clock(60.0)).items():
         file = tmp_path / Path(name).name
         file.write_text(text)

@@ -72,7 +72,7 @@ def test_the_time_of_the_claim_counts_and_not_that_of_its_operations() -> None:
 
 
 def test_a_history_in_milliseconds_may_be_a_millisecond_off() -> None:
-    """That is the only slack."""
+    """The checker allows no other slack."""
     assert over(IN_FORCE, job(1, 5), job(1.4995, 5)) == 0
     assert over(IN_FORCE, job(1, 5), job(1.498, 5)) == 1
 

@@ -56,7 +56,7 @@ def test_lines_that_are_not_there_are_counted_for_each_process(tmp_path: Path) -
 
 
 def test_a_worker_makes_progress_if_it_commits_what_it_claims_after_that_time(tmp_path: Path) -> None:
-    """What it had claimed before may have been under way."""
+    """A job that it had claimed before may have been under way."""
     history = tmp_path / "history"
     claimed = Claimed(at=2, worker="w", tenant="acme", job="j", fence=1, from_s=2, until_s=4)
     commit = Commit(

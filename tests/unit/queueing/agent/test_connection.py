@@ -144,7 +144,7 @@ async def test_a_length_is_told_without_a_signature(setup: ConnectionSetup) -> N
 async def test_an_error_is_a_return_value_and_a_report(
     setup: ConnectionSetup, error: SigningError, rv: Rv
 ) -> None:
-    """A retry as C_SignUpdate, as pkcs11-tool makes it, gets the same value, and the signer is not asked again."""
+    """A retry as C_SignUpdate, as of pkcs11-tool, gets the same value; the signer is not asked again."""
     p11 = await setup.p11()
     setup.signer.error = error
     with pytest.raises(Failed) as failed:
@@ -239,7 +239,7 @@ async def test_the_end_of_the_library_ends_its_sessions(setup: ConnectionSetup) 
 
 
 async def test_attributes_are_told_one_by_one(setup: ConnectionSetup) -> None:
-    """What is secret or unknown costs the other attributes nothing."""
+    """A secret or unknown attribute costs the others nothing."""
     p11 = await setup.p11()
     key = await p11.private_key("release")
     values, rv = await p11.get(key, (Attribute.LABEL, 99), (Attribute.VALUE, 99), (Attribute.SIGN, 1))

@@ -125,7 +125,7 @@ async def test_a_wait_that_has_timed_out_is_not_repeated(clock: Clock) -> None:
 
 
 async def test_a_mistake_of_configuration_fails_the_signature_alone(clock: Clock) -> None:
-    """Redis refuses the login by now: the tool gets the error of a queue that is away, and the agent keeps running."""
+    """Redis refuses the login by now: for the tool the queue is unavailable, and the agent keeps running."""
     log = FailureLog()
     refused = ConfigError("client.toml", "redis.user", "is refused", "Ask the operator.")
     with pytest.raises(SigningError, match="is refused"):

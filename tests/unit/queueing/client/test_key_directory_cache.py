@@ -190,7 +190,7 @@ async def test_a_call_for_an_unknown_key_holds_up_no_other(monkeypatch: pytest.M
 
 
 async def test_a_directory_older_than_one_that_was_seen_is_refused() -> None:
-    """A client with write access to Redis puts an old one back, in which a revoked version is still active."""
+    """A writer of Redis may put an old one back, in which a revoked version is still active."""
     scene = DirectorySetup()
     older = scene.redis.answer
     scene.publish("revoked")

@@ -207,7 +207,7 @@ async def test_a_true_receipt_of_a_result_that_was_not_released_does_not_end_the
 
 
 async def test_where_only_that_receipt_comes_the_client_is_told_so(setup: ReceiptSetup) -> None:
-    """When it waits no longer; the signature is returned."""
+    """The signature is returned once the client waits no longer."""
     setup.place.stored = {"job": FENCED}
     waiting = asyncio.create_task(setup.attach(OUTCOMES))
     await turn(50)

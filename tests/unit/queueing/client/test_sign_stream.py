@@ -95,7 +95,7 @@ async def test_no_more_slices_are_under_way_than_allowed() -> None:
 
 
 async def test_an_error_of_the_source_comes_after_the_outcomes_before_it() -> None:
-    """What was read is signed; then the source's own error is raised."""
+    """The digests that were read are signed; then the source's own error is raised."""
     signer = HeldSigner()
 
     async def source() -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""Extended attributes of a file that is replaced: ACLs and labels stay, or an error names the one that does not."""
+"""Extended attributes of a file that is replaced: ACLs and labels stay, or an error names the lost one."""
 
 from __future__ import annotations
 

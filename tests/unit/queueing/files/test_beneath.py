@@ -46,7 +46,7 @@ def test_a_folder_that_is_a_link_is_refused(folder: Path, outside: Path, names: 
 
 
 def test_a_file_that_is_a_link_is_replaced_itself(folder: Path, outside: Path) -> None:
-    """What it leads to is not changed."""
+    """Its target is not changed."""
     (folder / "x").symlink_to(outside / "x")
     replace_beneath(folder, ("x",), b"ours", sync=True)
     assert content(folder) == {"x": b"ours"}

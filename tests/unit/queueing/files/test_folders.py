@@ -124,7 +124,7 @@ def test_a_log_that_cannot_be_listed_is_not_an_empty_one(
 def test_stop_orders_that_cannot_be_listed_are_in_force(
     tmp_path: Path, unlistable: Breaking, code: int
 ) -> None:
-    """It is not known what is stopped: the worker does not start, and a lane of its own user forwards nothing either.
+    """It is not known what is stopped: the worker does not start, and a lane of its user forwards nothing.
 
     A lane of another user may lack the right to look: the worker tells it.
     """

@@ -1,4 +1,4 @@
-"""A pool closes idle connections: one with each release, or all at once, and gives none of them away meanwhile."""
+"""A pool closes idle connections, one with each release or all at once, and gives none of them away."""
 
 from __future__ import annotations
 

@@ -34,21 +34,21 @@ DEBSIGN += ["--output", "f.asc", "f"]
 
 
 def test_the_command_line_of_git_is_read() -> None:
-    """git has stdin signed to stdout, armored, and waits for a status line on stderr."""
+    """A detached signature of stdin, armored to stdout; git waits for a status line on stderr."""
     assert read_options(GIT) == SignOptions(
         mode="detach", armor=True, user="release", output=None, status_fd=2, digest=None, file=None
     )
 
 
 def test_the_command_line_of_rpmsign_is_read() -> None:
-    """rpmsign wants a detached signature. The output is joined to short options; a file behind `--` may begin with a dash."""
+    """A detached signature. Its file is joined to short options; behind `--` a name may begin with a dash."""
     assert read_options(RPMSIGN) == SignOptions(
         mode="detach", armor=False, user="release", output="s", status_fd=None, digest="sha256", file="-f"
     )
 
 
 def test_the_command_line_of_debsign_is_read() -> None:
-    """debsign wants a cleartext signature. Options of listings are skipped with their values."""
+    """A cleartext signature. Options of listings are skipped with their values."""
     assert read_options(DEBSIGN) == SignOptions(
         mode="clear", armor=True, user="release", output="f.asc", status_fd=None, digest=None, file="f"
     )

@@ -61,7 +61,7 @@ def test_headers_of_the_old_format_are_read() -> None:
 
 
 def test_the_curve_decides_the_hash() -> None:
-    """Sigmill signs one hash with each curve; an RSA key takes the one that was asked for, or SHA-256 instead of SHA-1."""
+    """Sigmill signs one hash with each curve; an RSA key takes the wanted one, SHA-256 for SHA-1."""
     curve = ecdsa_key(5, P256_OID, b"\x04")
     assert (curve.hash_for("sha512"), KEY.hash_for("sha512")) == ("sha256", "sha512")
     assert (KEY.hash_for(None), KEY.hash_for("sha1")) == ("sha256", "sha256")

@@ -23,7 +23,7 @@ CREATED_S = 1_700_000_000
 
 
 class Client:
-    """Signs with a key in memory; ``asked``: algorithm and digest; ``signed``: the signatures, as PKCS#11 has them."""
+    """Signs with a key in memory; ``asked``: algorithm and digest; ``signed``: signatures as of PKCS#11."""
 
     def __init__(self, key: PrivateKey) -> None:
         self._key = key

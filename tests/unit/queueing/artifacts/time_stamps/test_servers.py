@@ -132,7 +132,7 @@ async def test_a_server_that_fails_in_a_row_rests() -> None:
 
 
 async def test_a_dead_server_fails_files_within_their_time_and_is_given_up() -> None:
-    """A file waits for two minutes at most; once the server is given up, all others fail at once, with the reason."""
+    """A file waits for two minutes at most; once the server is given up, the others fail at once."""
     asked, transport, clock = servers([AWAY])
     with pytest.raises(TimeStampUnavailable, match="http://0: the server cannot be reached"):
         await asked.time_stamp("sha256", b"s")

@@ -145,7 +145,7 @@ async def test_an_error_of_the_queue_is_the_answer_to_both_questions() -> None:
 
 
 async def test_a_result_does_not_confirm_that_the_queue_keeps_the_job() -> None:
-    """A primary that is about to be replaced may have pushed it; a caller that wants confirmation still waits."""
+    """A primary that is about to be replaced may have pushed it: a caller that wants more still waits."""
     pending = PendingJobs(Clock())
     with pending.waiting("a") as (job, _):
         job.to_confirm = True
