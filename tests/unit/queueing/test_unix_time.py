@@ -12,11 +12,12 @@ ROOT = Path(__file__).parents[3]
 HOME = ROOT / "queueing" / "unix_time.py"
 
 
-def test_it_is_unix_time_in_whole_milliseconds() -> None:
+def test_the_clock_is_unix_time_in_whole_milliseconds() -> None:
     """Between the times before and after the call."""
     before_s = time.time()
     now_ms = unix_ms()
 
+    assert isinstance(now_ms, int)
     assert int(before_s * 1000) <= now_ms <= time.time() * 1000 + 1
 
 

@@ -59,7 +59,7 @@ def test_a_sealed_envelope_is_read(kind: ClientKeyKind) -> None:
 
 
 @pytest.mark.parametrize("length", range(len(SEALED)))
-def test_truncated_at_each_byte_it_is_malformed(length: int) -> None:
+def test_an_envelope_that_is_cut_at_any_byte_is_malformed(length: int) -> None:
     with pytest.raises(EnvelopeMalformed):
         accepted(SEALED[:length])
 

@@ -61,7 +61,7 @@ def test_an_operators_order_is_read_as_it_was_signed(operator: str, key: ClientK
     assert meant.hex_id == "000102030405060708090a0b0c0d0e0f"
 
 
-def test_every_bit_of_it_counts() -> None:
+def test_every_bit_of_an_order_counts() -> None:
     """No change of one bit, and no cut, leaves an order that is believed."""
     signed = sign_order(order(), ADA)
     for i in range(len(signed) * 8):

@@ -28,7 +28,7 @@ def test_the_signed_note_comes_back() -> None:
     assert len(SHORT) < 0.6 * len(note)
 
 
-def test_with_another_log_it_does_not_verify() -> None:
+def test_a_statement_does_not_verify_with_another_log() -> None:
     other = LOG.origin.replace("acme", "other")
     with pytest.raises(ProofInvalid, match="does not verify"):
         verify_statement(lengthened(SHORT, other), [SERVICE], other)

@@ -35,7 +35,7 @@ def test_a_user_is_a_key_by_name_id_or_owner(user: str, meant: bool) -> None:
     assert CERTIFICATE.is_meant_by(user) is meant
 
 
-def test_without_sigmill_run_it_says_what_is_missing(
+def test_without_sigmill_run_the_program_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 2, as gpg's, and a sentence."""

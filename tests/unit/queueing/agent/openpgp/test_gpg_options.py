@@ -41,7 +41,7 @@ def test_the_command_line_of_git_is_read() -> None:
 
 
 def test_the_command_line_of_rpmsign_is_read() -> None:
-    """A detached signature. Its file is joined to short options; behind `--` a name may begin with a dash."""
+    """A detached signature. `-o` is joined to other options; a file behind `--` may begin with a dash."""
     assert read_options(RPMSIGN) == SignOptions(
         mode="detach", armor=False, user="release", output="s", status_fd=None, digest="sha256", file="-f"
     )

@@ -85,7 +85,7 @@ async def test_each_result_settles_its_job(
         assert (a.result.result(), b.result.result()) == (b"one", b"two")
 
 
-async def test_it_reads_on_after_the_last_entry_and_also_after_an_error(
+async def test_reading_continues_after_the_last_entry_and_after_an_error(
     stream: FakeStream, pending: PendingJobs, reader: ReplyReader
 ) -> None:
     """From the beginning first: results may be there before the first read. An XREAD that ends with nothing is repeated."""

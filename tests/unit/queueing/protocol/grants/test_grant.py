@@ -73,7 +73,7 @@ def test_an_issuers_grant_is_read_as_it_was_signed(key: ClientKey) -> None:
 
 
 @pytest.mark.parametrize("length", range(len(SEALED)))
-def test_cut_at_each_byte_it_is_malformed(length: int) -> None:
+def test_a_grant_that_is_cut_at_any_byte_is_malformed(length: int) -> None:
     with pytest.raises(GrantMalformed):
         read_grant(SEALED[:length])
 
