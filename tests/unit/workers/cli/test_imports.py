@@ -55,7 +55,7 @@ def _packages(modules: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("command", COMMON)
-def test_a_command_loads_neither_redis_nor_http_client_before_it_knows_which_it_needs(command: str) -> None:
+def test_a_command_loads_neither_redis_nor_aiohttp_nor_slow_modules_without_need(command: str) -> None:
     module = COMMANDS[command].target.partition(":")[0]
     imported = _imported("workers.cli.main", module)
     assert _packages(imported) <= PACKAGES

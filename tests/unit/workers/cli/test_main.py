@@ -58,7 +58,9 @@ def test_exit_codes_and_messages(
     """Usage and configuration end with 2, denials with 77, errors worth a retry with 75, Ctrl-C with 130."""
     ends_with(monkeypatch, error)
     assert main(["explain"]) == code
-    assert message in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert message in err
+    assert bool(err) is bool(message)
 
 
 def test_errors_are_json_with_json(

@@ -1,4 +1,4 @@
-"""`sigmill sign-file` says what no verifier of the build says."""
+"""Notes of `sigmill sign-file` on the certificate of its key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOW = datetime.now(UTC)
 def test_a_certificate_that_is_not_valid_now_is_told(
     capsys: pytest.CaptureFixture[str], days: int, said: str
 ) -> None:
-    """As the agent does at its start: the build goes on, and its log says why users' machines refuse the files."""
+    """As the agent does at its start: the log of the build says why users' machines refuse the files."""
     tell_of_certificate(SigningKey("release/1", LocalSigner.p256().signer), NOW + timedelta(days=days))
     told = capsys.readouterr().err
     assert said in told

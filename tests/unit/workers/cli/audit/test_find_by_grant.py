@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.support.fakes.grants import NOW_MS, sealed_grant, sealed_under
+from tests.support.fakes.grants import sealed_grant, sealed_under
 from tests.support.farm.logged_events import HASH, LANE
 from tests.support.farm.logged_jobs import append, job, job_under
 from tests.support.farm.sealed_logs import seal
@@ -142,6 +142,7 @@ def test_a_subject_or_hash_that_no_grant_can_have_is_a_usage_error(
 
 
 def test_events_have_no_tokens(bundle: Path) -> None:
+    """A search for events by the hash of a token is a usage error."""
     result = find(bundle, "--event", "any", "--evidence", HASH.hex())
     assert type(result.exception).__name__ == "UsageError"
 
@@ -149,7 +150,6 @@ def test_events_have_no_tokens(bundle: Path) -> None:
 def test_no_entry_names_a_subject_or_its_token(bundle: Path) -> None:
     """They are in the items; of the entries, only an operator's order against a subject names it."""
     token = sealed_grant()
-    assert NOW_MS
     (entries,) = bundle.glob("*/tile/entries/*")
     data = entries.read_bytes() if entries.is_file() else b"".join(e.read_bytes() for e in entries.iterdir())
     assert data.count(SUBJECT.encode()) == 1

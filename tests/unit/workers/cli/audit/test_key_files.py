@@ -1,4 +1,4 @@
-"""Files of public keys: one key a line, with comments; a wrong line is told with the file and what to put there."""
+"""Files of public keys: one key a line, with comments; a file that is none is told with its name."""
 
 from __future__ import annotations
 
@@ -66,11 +66,13 @@ def test_a_missing_file_is_told_with_its_name(tmp_path: Path) -> None:
 
 
 def test_a_wrong_line_is_told(tmp_path: Path) -> None:
-    """By its number in the file, comments counted, and none is read past it."""
-    with pytest.raises(ConfigError, match="line 3 is not 'NAME BASE64'"):
+    """Those of clients and of the service by the number in the file, comments counted, and with a remedy."""
+    with pytest.raises(ConfigError, match="line 3 is not 'NAME BASE64'") as raised:
         client_keys(written(tmp_path, f"# of acme\nci {spki_text(p256_key(1))}\nbuild-1\n"))
-    with pytest.raises(ConfigError, match="line 2 is not a key in base64"):
+    assert raised.value.remedy
+    with pytest.raises(ConfigError, match="line 2 is not a key in base64") as raised:
         service_keys(written(tmp_path, "\nnot base64\n"))
+    assert raised.value.remedy
     with pytest.raises(ProofInvalid):
         trusted_keys(written(tmp_path, "sigmill+00+AAAA\n"))
 

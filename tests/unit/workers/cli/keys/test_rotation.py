@@ -55,7 +55,7 @@ def test_a_planned_activation_gives_way_to_another(tmp_path: Path) -> None:
     "state, why", [("retired", "permanent"), ("revoked", "permanent"), ("active", "already")]
 )
 def test_what_cannot_be_activated_is_refused(tmp_path: Path, state: str, why: str) -> None:
-    """With the way out."""
+    """The hint says what to do instead."""
     with pytest.raises(KeyDisabled, match=why) as caught:
         activation(tmp_path, state, version=1)
     assert caught.value.hint
@@ -98,9 +98,10 @@ def test_a_version_is_chosen_by_the_state_that_it_has_today(tmp_path: Path) -> N
     ],
 )
 def test_a_time_without_zone_in_the_past_or_far_ahead_is_refused(text: str) -> None:
-    """The error says what is right."""
-    with pytest.raises(click.BadParameter):
+    """The error repeats the time, and says what is wrong with it."""
+    with pytest.raises(click.BadParameter, match=r"no time such as|no time zone|ten years|is over") as caught:
         _moment(text, NOW)
+    assert repr(text) in caught.value.message
 
 
 def test_a_change_by_another_operator_meanwhile_is_noticed(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def run(scope: ServiceScope, *words: str) -> list[dict[str, Any]]:
 
 
 def test_a_dry_run_shows_the_difference_and_writes_nothing(tmp_path: Path) -> None:
-    """The file that would be written is checked, too."""
+    """As if it were activated at that time, in the next epoch."""
     scope = site_with(tmp_path, "active", "next")
     before = scope.tenant_file("acme").read_text()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from queueing.errors import ConfigError
 from tests.support.fakes.config_files import Site
 from tests.support.fakes.key_sites import events_of
 from workers.cli.keys.rules import set_rules
@@ -71,13 +72,15 @@ def test_each_rule_is_written_and_the_rest_stays(site: Site) -> None:
 
 
 def test_a_dry_run_shows_the_difference_and_writes_nothing(site: Site) -> None:
-    """It is checked nevertheless."""
+    """A file that a worker would refuse is an error nevertheless."""
     before = site.tenant_file().read_text()
 
     line = run(site, "--budget", "10/day", "--dry-run")
 
     assert '+budget = { digests = 10, per = "day" }' in line["difference"]
     assert line["written"] is None
+    with pytest.raises(ConfigError, match="no client `nobody`"):
+        run(site, "--client", "nobody", "--dry-run")
     assert site.tenant_file().read_text() == before
     assert events_of(load_scope(site.config)) == []
 
@@ -102,6 +105,7 @@ def test_a_key_without_clients_is_warned_of(site: Site) -> None:
 
     done = CliRunner().invoke(set_rules, command, obj=Output())
 
+    assert done.exit_code == 0
     assert "no client may use release" in done.stderr
 
 
@@ -117,7 +121,7 @@ def test_what_a_worker_would_refuse_is_not_written(site: Site, words: list[str],
     """The changed file is read as a worker reads it."""
     before = site.tenant_file().read_text()
 
-    with pytest.raises(Exception, match=problem):
+    with pytest.raises(ConfigError, match=problem):
         run(site, *words)
     assert site.tenant_file().read_text() == before
 

@@ -1,4 +1,4 @@
-"""`sigmill dev` without the extras: it starts without relay and issuer, and says what to install."""
+"""`sigmill dev` without the extras: it says what to install for a relay and an issuer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workers.cli.processes import dev
 
 
 @pytest.mark.parametrize("missing", ["aiohttp", "jwt", None])
-def test_what_is_not_installed_is_not_started(
+def test_an_extra_that_is_not_installed_is_told(
     missing: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A message names the extras; stdout is for the lines to paste."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import warnings
 from collections.abc import Iterator
@@ -28,10 +29,10 @@ async def interrupted_work() -> str:
     return "done"
 
 
-def test_work_that_nobody_stops_is_done_and_the_handlers_are_as_before() -> None:
-    before = signal.getsignal(signal.SIGINT)
+def test_work_without_a_signal_is_done_and_the_handlers_are_as_before() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert run_stoppable(work(), Subject()) == "done"
-    assert signal.getsignal(signal.SIGINT) is before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_signal_in_the_middle_of_the_work_stops_it(
@@ -95,10 +96,14 @@ def test_a_signal_that_ends_a_process_at_once_leaves_time_to_clean_up(
 ) -> None:
     """The end of a terminal, too; afterwards the signal does what it did before."""
     signal.signal(number, signal.SIG_DFL)
+    clean_up = contextlib.ExitStack()
+    cleaned_up: list[str] = []
+    clean_up.callback(cleaned_up.append, "what was begun")
 
-    with pytest.raises(Stopped) as stopped, with_clean_up():
+    with pytest.raises(Stopped) as stopped, with_clean_up(), clean_up:
         raise_handled(number)
 
+    assert cleaned_up == ["what was begun"]
     assert stopped.value.exit_code == 128 + number
     assert signal.getsignal(number) is signal.SIG_DFL
 

@@ -49,8 +49,13 @@ def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.environ", environment())
 
 
-def test_a_given_request_id_is_used(no_ci: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """--request-id has precedence, and its source is printed on stderr."""
+def test_a_given_request_id_is_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--request-id has precedence over a variable, and is printed on stderr with its source."""
+    monkeypatch.setattr("os.environ", environment({"SIGMILL_REQUEST_ID": "nightly"}))
+    assert chosen_request_id(None) == "explicit/nightly"
+    capsys.readouterr()
     assert chosen_request_id("build-7") == "build-7"
     assert capsys.readouterr() == ("", "request id: build-7 (from --request-id)\n")
 

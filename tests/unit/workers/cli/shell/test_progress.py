@@ -52,7 +52,7 @@ def test_an_unknown_total_has_no_eta() -> None:
 
 
 def test_a_note_is_shown_until_the_next_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It stands at the end of the line, cut to the terminal; idle time begins anew with each item."""
+    """The line is cut to the terminal's width; idle time is counted from the last item."""
     monkeypatch.setenv("COLUMNS", "60")
     now_s = [0.0]
     stream = Terminal()

@@ -95,4 +95,4 @@ async def test_a_key_that_the_tenant_does_not_have_is_named() -> None:
     """With the name that was meant."""
     with pytest.raises(KeyUnknown, match="no key `relase`") as caught:
         await show_directory(CLIENT, "relase", as_json=True)
-    assert "release" in (caught.value.hint or "")
+    assert caught.value.hint == "Did you mean `release`?"

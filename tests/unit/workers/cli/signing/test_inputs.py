@@ -194,13 +194,14 @@ async def test_a_file_that_is_not_regular_is_refused_unless_asked_for(tmp_path: 
     found = [item async for item in hashed([pipe, Path("/dev/zero"), tmp_path, Path("a\0b")], "sha256")]
     assert [type(item.error) for item in found] == [InputUnreadable] * 4
     assert "--any-file" in found[0].error.message  # type: ignore[union-attr]
+    assert "it is a folder" in found[2].error.message  # type: ignore[union-attr]
     (null,) = [item async for item in hashed([Path("/dev/null")], "sha256", any_file=True)]
     assert null.digest == hashlib.sha256().digest()
 
 
 @pytest.mark.parametrize("manifest", ["/dev/zero", "/", "missing"])
 def test_a_manifest_is_a_file_or_a_pipe(manifest: str) -> None:
-    """A device has no end, and a folder no lines."""
+    """Anything else is a usage error: a device has no end, a folder no lines."""
     with pytest.raises(click.UsageError):
         Inputs((), (), Path(manifest)).count()
 

@@ -27,7 +27,7 @@ def test_signature_files_stay_below_the_folder(name: str, path: str) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "", "/", "a\x00b"])
 def test_names_that_lead_out_are_refused(name: str) -> None:
-    """A manifest cannot make the command write outside --out-dir."""
+    """A manifest cannot make the command write outside --out-dir, or to a file without a name."""
     with pytest.raises(InputUnreadable):
         signatures_in(Path("out")).path(name)
 

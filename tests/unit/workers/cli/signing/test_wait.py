@@ -50,7 +50,7 @@ def run(folder: Path, *words: object) -> Result:
 def test_a_job_whose_receipts_cannot_be_written_is_a_usage_error(
     tmp_path: Path, names: tuple[str, ...], receipts: bool, what: str
 ) -> None:
-    """Before anything is asked for."""
+    """It comes before the client's file is read, which is empty here."""
     result = run(tmp_path, "--job", submitted(tmp_path, *names, receipts=receipts))
     assert isinstance(result.exception, UsageError)
     assert what in str(result.exception)

@@ -80,7 +80,7 @@ def test_openssl_keeps_its_configuration(folder: Path, root: Path, before: str, 
 
 
 def test_java_gets_a_provider_behind_its_own(folder: Path, root: Path) -> None:
-    """The numbers of providers have no gap: the next one is taken."""
+    """Under the number behind the highest one; a comment has none."""
     lines = ["security.provider.1=SUN", "#security.provider.9=X", "security.provider.12=SunPKCS11"]
     made = variables(folder, root, {"JAVA_TOOL_OPTIONS": "-Xmx1g", **jdk(folder, *lines)})
     properties = folder / "java.security"
@@ -102,17 +102,18 @@ def test_git_signs_by_sigmill_gpg_behind_its_other_settings(folder: Path, root: 
     assert Path(made["SIGMILL_PGP_FOLDER"], "release.asc").read_text() == "certificate"
 
 
-def test_with_two_certificates_git_is_told_the_key(folder: Path, root: Path) -> None:
-    """Otherwise it would sign with one of them by chance."""
+def test_with_two_certificates_git_gets_no_signing_key(folder: Path, root: Path) -> None:
+    """It would sign with one of them by chance. A count that is no number is that of no settings."""
     pgp = {"release": b"certificate", "nightly": b"certificate"}
     made = tools(folder, root, **pgp).variables(ADDRESS, {"PATH": "/nowhere", "GIT_CONFIG_COUNT": "many"})
     assert made["GIT_CONFIG_COUNT"] == "1"
+    assert made["GIT_CONFIG_KEY_0"] == "gpg.program"
     assert made["GIT_CONFIG_VALUE_0"].endswith("/sigmill-gpg")
 
 
 def test_our_programs_are_found_behind_all_others(folder: Path, root: Path) -> None:
     """cosign looks for its plugin on PATH; nothing of the build's own is hidden, and nothing else is added."""
-    variables(folder, root, {})
+    assert variables(folder, root, {})["PATH"] == f"/nowhere:{folder}/bin"
     found = sorted((folder / "bin").iterdir())
     assert [file.name for file in found] == ["sigmill-gpg", "sigstore-kms-sigmill"]
     assert all(file.resolve().parent == Path(sys.executable).parent for file in found)

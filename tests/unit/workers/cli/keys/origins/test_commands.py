@@ -13,8 +13,8 @@ from workers.cli.keys.origins.commands import create
 from workers.cli.shell.output import Output
 
 
-def test_a_statement_waits_for_the_ceremony_of_another_operator(tmp_path: Path) -> None:
-    """Two would get one file, and evidence that is not theirs; a ceremony that is not over is not completed by another command."""
+def test_a_statement_is_refused_during_the_ceremony_of_another_operator(tmp_path: Path) -> None:
+    """Two would get one file, and one of them evidence that is not its own."""
     scope = site_with(tmp_path, "active")
 
     with one_creation_at_a_time(scope):

@@ -19,7 +19,7 @@ def evidence_of(raw: bytes) -> VendorEvidence:
 
 
 def test_a_failed_write_leaves_no_file_behind(tmp_path: Path) -> None:
-    """The certificate and the evidence go again where the statement cannot be written; the error names its file."""
+    """Certificate and evidence are removed if the statement cannot be written; the error names its file."""
     (tmp_path / "tenants").write_text("a file in the place of the folder")
     certificate, evidence = tmp_path / "statements.pem", tmp_path / "sub" / "acme.evidence"
     statement = tmp_path / "tenants" / "acme.origin.p7s"
