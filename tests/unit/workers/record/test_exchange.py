@@ -59,7 +59,7 @@ def test_a_statement_about_another_root_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_statement_for_a_log_that_was_given_up_is_not_put_beside_the_new_one(tmp_path: Path) -> None:
-    """It is about another log: whoever verified the new one would refuse it, and its own key would stay uncertified."""
+    """A verifier of the new log would refuse it, and the key of the new log would stay uncertified."""
     requests = StatementRequests(tmp_path)
     requests.ask(REQUEST)
     requests.forget_other_keys(b"")
@@ -71,14 +71,16 @@ def test_a_statement_for_a_log_that_was_given_up_is_not_put_beside_the_new_one(t
     assert len(requests) == 1
 
 
-def test_a_file_that_is_no_request_is_removed_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_file_that_is_no_request_is_removed_and_the_others_wait(tmp_path: Path) -> None:
+    """A draft, whose writer has not renamed it yet, stays."""
     requests = StatementRequests(tmp_path)
     requests.ask(REQUEST)
     folder = tmp_path / "sealer" / "requests"
+    (asked,) = folder.iterdir()
     for name, content in (("a+1", b""), ("b+2", b"\xc1"), ("c+3", bytes(5000)), ("new", b"being written")):
         (folder / name).write_bytes(content)
     assert list(requests.waiting()) == [REQUEST]
-    assert (folder / "new").exists()
+    assert {file.name for file in folder.iterdir()} == {asked.name, "new"}
 
 
 def test_requests_of_sealers_that_are_no_more_are_removed(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_a_file_of_another_name_is_not_ours_and_stops_nothing(state_dir: Path, c
     sealer(state_dir)
     assert sum(1 for _ in StoredEntries(folder, SIZE).rows(0))
     assert later(state_dir, clocks, TWO_YEARS + 1) == 2 * VOLUME
-    assert all(stray.exists() for stray in strays)
+    assert all(stray.exists() for stray in (*strays, folder / "level1 (copy).bin"))
 
 
 def test_a_log_without_one_of_its_files_costs_itself(state_dir: Path, clocks: Clocks) -> None:
@@ -239,7 +239,7 @@ def test_an_intent_is_kept_as_long_as_its_outcome_in_the_next_volume(tmp_path: P
 def test_an_intent_without_an_end_keeps_its_volume_for_all_keys_that_signed_meanwhile(
     tmp_path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its record was damaged, and nobody knows which one; a log that ends before says that there is none."""
+    """Any of them may have signed for it. Where the log ends before the limit, it is known to have no end."""
     long_log(tmp_path, across=1)
     ends = {NEW_KEY: BEGAN_MS + 365 * DAY_MS}
     with monkeypatch.context() as short:
@@ -355,7 +355,7 @@ def test_a_sealer_continues_a_pruned_log(state_dir: Path, clocks: Clocks) -> Non
 def test_a_record_that_was_kept_is_not_begun_again_where_sealed_is_lost(
     state_dir: Path, clocks: Clocks
 ) -> None:
-    """The write-ahead log has not got what it needs any more: its files are not cut, and the record is given up and kept."""
+    """The write-ahead log does not have all of it any more, so its files are not cut."""
     later(state_dir, clocks, 1)
     before = bins(state_dir)
     sizes = {name: (log_folder(state_dir, "acme") / name).stat().st_size for name in before}
@@ -402,6 +402,7 @@ def test_a_clock_whose_file_is_lost_continues_from_the_newest_mark(state_dir: Pa
     clocks.host_ms += 20 * 365 * DAY_MS
     assert prune(state_dir, clocks) == 0
     assert later(state_dir, clocks, 600) == 0
+    assert later(state_dir, clocks, TWO_YEARS - 600 + 1) == 2 * VOLUME
 
 
 def test_damaged_marks_make_entries_younger_and_never_older(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_items_of_a_job_in_doubt_that_are_missing_are_found(tmp_path: Path) -> N
 
 
 def test_jobs_without_an_end_are_counted(tmp_path: Path) -> None:
-    """An operator who leaves out the outcome of a job must leave its intent."""
+    """A job whose outcome an operator left out still has its intent in the log."""
     log = tmp_path / "log"
     write_log(log, [(intent_of(), None), (outcome_of(1), row_of(2)), (intent_of(), None)])
     export(log, tmp_path / "bundle")

@@ -192,7 +192,7 @@ def test_a_file_that_is_cut_anywhere_is_found(bundle: Path) -> None:
             file.write_bytes(whole)
 
 
-def test_a_file_that_is_missing_is_named(bundle: Path) -> None:
+def test_a_file_that_is_missing_is_found(bundle: Path) -> None:
     for file in proof_files(bundle):
         moved = file.rename(file.with_suffix(".away"))
         assert is_found(bundle), file.relative_to(bundle)
@@ -246,7 +246,7 @@ def test_a_folder_that_is_a_link_out_of_the_bundle_is_refused(
     "text", ["0 602", "0 9999999999999999999", "1 601", "602 602", "5 4", "-1 5", "0 601"]
 )
 def test_a_range_that_is_not_that_of_the_entries_is_refused(bundle: Path, text: str) -> None:
-    """However large it says that it is, no more is read than there is."""
+    """However large it says that it is. The range of all entries is none of these, and holds."""
     (bundle / "range").write_text(f"{text}\n")
     assert bool(problems(bundle)) == (text != f"0 {SIZE}")
 
@@ -302,6 +302,7 @@ def test_each_file_of_a_bundle_is_read_once(bundle: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(bundle_reader, "read_regular", counted)
     assert problems(bundle) == []
+    assert set(opened.values()) == {1}
     (bundle / "range").write_text("512 512\n")
     opened.clear()
     assert problems(bundle) == []

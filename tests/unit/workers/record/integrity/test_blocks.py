@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from queueing.transparency.notes import Ed25519NoteKey
 from tests.support.farm.logged_jobs import append, job
-from tests.support.farm.sealed_logs import seal
+from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from workers.journal.segment_writer import SegmentWriter
+from workers.record.bundle.reader import origins_of
+from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
 from workers.record.folder import log_folder
 from workers.record.integrity.blocks import DamagedPlace, damage_of_block
@@ -73,3 +76,6 @@ def test_an_export_names_what_is_damaged_and_exports_the_rest(log: Path, tmp_pat
     exported = export(log, tmp_path / "bundle")
     assert [str(place) for place in exported.damage] == ["entries/000000.bin: entry 17"]
     assert exported.end == SIZE
+    (origin,) = origins_of(tmp_path / "bundle")
+    key = Ed25519NoteKey(exported.checkpoint.origin, EPOCH_KEY).verifier
+    assert f"{origin.name}/17" in {problem.place for problem in OriginVerifier(origin, trusted=[key]).run()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,18 +144,32 @@ def test_every_job_that_asked_gets_its_proof_and_no_other_job_does(state: State,
     assert state.make() == 0
 
 
+class CountedHashes(StoredHashes):
+    """Stored hashes that count how often each tile is read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.reads: Counter[tuple[int, int]] = Counter()
+
+    def hashes(self, tile_level: int, first: int, count: int) -> list[bytes]:
+        self.reads[tile_level, first] += 1
+        return super().hashes(tile_level, first, count)
+
+
 def test_proofs_are_those_of_the_stored_hashes_in_a_log_of_several_volumes(tmp_path: Path) -> None:
-    """Each hash is read and computed once, whatever the level of its tile."""
+    """At the borders of tiles and volumes; each tile is read once, whatever its level."""
     log = TenantLog(tmp_path)
     size = VOLUME + 5 * WIDTH + 3
     for number in range(size):
         log.append(b"%d" % number)
     log.write()
-    kept, stored = KeptHashes(StoredHashes(tmp_path), size), StoredHashes(tmp_path)
+    counted, stored = CountedHashes(tmp_path), StoredHashes(tmp_path)
+    kept = KeptHashes(counted, size)
     for index in (0, 255, 256, VOLUME - 1, VOLUME, VOLUME + WIDTH, size - 1):
         proof = inclusion_proof(kept, index, size)
         assert proof == inclusion_proof(stored, index, size)
         verify_inclusion(leaf_hash(b"%d" % index), index, size, proof, log.root())
+    assert set(counted.reads.values()) == {1}
 
 
 def test_receipts_wait_until_the_service_key_has_certified_the_sealers_key(state: State) -> None:
@@ -189,7 +204,7 @@ def test_a_restart_loses_no_request(state: State) -> None:
 def test_a_receipt_says_whether_its_outcome_was_released(
     state: State, end: str, expected: list[bool]
 ) -> None:
-    """One that may not be the released one does not replace another's; one that is under way has none yet."""
+    """A job without an end has no receipt yet."""
     state.log(*job(1, end=end))
     state.seal()
     state.certify()

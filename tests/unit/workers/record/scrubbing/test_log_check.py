@@ -57,7 +57,7 @@ def test_a_sound_log_has_no_damage(log: Path) -> None:
 
 @pytest.mark.parametrize("name", ["entries/000000.bin", "items/000000.bin"])
 def test_any_flipped_byte_is_found_in_its_file(log: Path, name: str) -> None:
-    """Also where a length is: what stands behind it cannot be told apart then."""
+    """Also in a length, behind which entries cannot be told apart any more."""
     size = (log / name).stat().st_size
     for at in range(0, size, size // 25):
         flip(log / name, at)
@@ -99,7 +99,7 @@ def test_entry_and_hash_that_were_changed_together_are_found(log: Path) -> None:
     ],
 )
 def test_a_file_that_is_gone_or_cut_is_damage(log: Path, name: str, blamed: list[str]) -> None:
-    """It ends neither the check nor the sealer."""
+    """The check reads the other files nevertheless."""
     data = (log / name).read_bytes()
     (log / name).write_bytes(data[: len(data) // 2])
     assert damage(log) == blamed

@@ -71,7 +71,8 @@ def test_damage_of_one_log_is_known_until_a_round_finds_it_sound(
         f"acme/{logs}/acme/checkpoint",
         "globex/items/000000.bin:",
     ]
-    assert [record.getMessage() for record in caplog.records] == ["record.rotten"] * 2
+    told = [(record.getMessage(), record.__dict__["tenant"]) for record in caplog.records]
+    assert told == [("record.rotten", "acme"), ("record.rotten", "globex")]
     flip(log_folder(tmp_path, "globex") / "items/000000.bin")
     scrub(scrubber)
     assert len(scrubber.damage) == 2, "the next round has not begun"
