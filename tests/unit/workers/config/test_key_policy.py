@@ -97,13 +97,13 @@ def test_a_rule_that_fails_is_named() -> None:
 
 
 def test_no_rule_is_no_right() -> None:
-    """A policy that says nothing lets nobody in."""
+    """A policy that names no clients denies each of them."""
     with pytest.raises(PolicyDenied):
         KeyPolicy().check("ci", 0)
 
 
 def test_a_key_says_who_may_use_it(tmp_path: Path) -> None:
-    """Without a word it is a mistake, not an open door; `*` is every client, an empty list is nobody."""
+    """A key without `clients` is a mistake; `*` is every client, an empty list is none."""
     found = mistake(tmp_path, "")
     assert (found.key, '["*"]' in found.remedy) == ("keys.release.clients", True)
     policy(tmp_path, 'clients = ["*"]').check("anybody", 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from queueing.errors import ConfigError
 from tests.support.fakes.config_files import CANARY_PIN, Site, key_of, p256_key, service_text, tenant_text
 from workers.config.loading import load_configuration, load_scope
 from workers.config.settings import PinLogin
@@ -81,7 +82,7 @@ def test_a_number_out_of_range_is_shown(site: Site) -> None:
     ],
 )
 def test_a_pin_in_the_wrong_place_is_not_shown(site: Site, login: str) -> None:
-    """Somebody will write the PIN itself where its file belongs; the error must not repeat it."""
+    """An operator may write the PIN where its file belongs; the error must not repeat it."""
     site.service = site.service.replace('{ pin_file = "pins/acme" }', login)
 
     mistake = site.mistake()
@@ -186,17 +187,18 @@ def test_the_services_token_serves_no_tenant(site: Site) -> None:
     [(b"[service", "is not TOML"), (b"\xff\xfe", "is not UTF-8")],
 )
 def test_a_text_that_is_no_toml_is_refused_as_such(tmp_path: Path, content: bytes, problem: str) -> None:
-    """The file is named, and the line where there is one."""
+    """The error names the file."""
     site = Site(tmp_path).write()
     site.config.write_bytes(content)
 
-    with pytest.raises(Exception, match=problem):
+    with pytest.raises(ConfigError, match=problem) as caught:
         load_configuration(site.config)
+    assert caught.value.file == str(site.config)
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
-    """Not a traceback."""
-    with pytest.raises(Exception, match="does not exist"):
+    """The error is one of the configuration, as for a mistake in the file."""
+    with pytest.raises(ConfigError, match="does not exist"):
         load_configuration(tmp_path / "sigmill.toml")
 
 
@@ -205,7 +207,7 @@ def test_the_first_keys_need_no_service_key(site: Site) -> None:
     head, _, rest = site.service.partition("[service_key]")
     site.service = head + rest[rest.index("[tokens") :]
 
-    premises = load_scope(site.write().config)
+    scope = load_scope(site.write().config)
 
-    assert premises.service_token is None
-    assert set(premises.tokens) == {"service", "acme", "globex"}
+    assert scope.service_token is None
+    assert set(scope.tokens) == {"service", "acme", "globex"}

@@ -44,7 +44,7 @@ NUMBERS = [found for table in TABLES for found in _numbers(table.__name__, msgsp
 
 @pytest.mark.parametrize("path, info", NUMBERS, ids=[path for path, _ in NUMBERS])
 def test_each_number_has_a_range(path: str, info: Any) -> None:
-    """A number that could be neither encoded nor slept for is refused with its file."""
+    """Without one a number could be too large to be encoded, or to be waited for."""
     assert info.ge is not None or info.gt is not None, path
     assert info.le is not None or info.lt is not None, path
 

@@ -59,7 +59,7 @@ def test_an_epoch_is_entered_where_there_was_none() -> None:
 
 
 def test_versions_written_inline_are_left_to_the_operator() -> None:
-    """TOML lets nobody append to an inline array from below."""
+    """TOML has no way to append to an inline array below it."""
     text = 'tenant = "acme"\n[keys.release]\nalgorithms = ["ECDSA_SHA_256"]\nversions = [{ version = 1 }]\n'
 
     with pytest.raises(EditRefused, match="no longer valid TOML"):
@@ -92,8 +92,8 @@ def test_an_inline_client_is_left_to_the_operator() -> None:
         revoke_client(text, "build-1")
 
 
-def test_a_header_within_a_string_deceives_nobody() -> None:
-    """A text that only looks like the client's table would give a wrong result, and is refused."""
+def test_a_client_whose_header_is_in_a_string_as_well_is_left_to_the_operator() -> None:
+    """An edit of the text that only looks like its table would revoke no client."""
     text = 'tenant = "acme"\nnote = """\n[clients.build-1]\n"""\n[clients.build-1]\npublic_key = "x"\n'
 
     with pytest.raises(EditRefused):
@@ -121,7 +121,7 @@ algorithms = [
 
 
 def test_fields_of_a_key_change_and_every_comment_stays() -> None:
-    """A value over several lines becomes one line; what was said in between stands above it."""
+    """A value over several lines becomes one line; the comments in between are above it."""
     edited = change_key(
         COMMENTED,
         "release",

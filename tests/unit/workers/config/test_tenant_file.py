@@ -115,7 +115,7 @@ def test_a_text_that_is_no_client_key_is_refused(tmp_path: Path, text: str) -> N
 
 
 def test_a_key_without_a_usual_algorithm_must_name_its_default(tmp_path: Path) -> None:
-    """With several algorithms and none of them the usual one, nobody could know which was meant."""
+    """With several algorithms, none of which is the usual one, the default would be a guess."""
     rsa = tenant_text(key=placeholder_key(KeyKind.RSA_3072)).replace(
         '["ECDSA_SHA_256"]', '["RSASSA_PSS_SHA_256", "RSASSA_PSS_SHA_512"]'
     )

@@ -14,7 +14,7 @@ from workers.config.tenant_limits import limits_of
 
 
 def test_without_a_table_only_the_backlog_is_capped() -> None:
-    """A tenant that nobody limited signs as fast as its tokens, and cannot fill Redis."""
+    """A tenant without limits signs as fast as its tokens, and cannot fill Redis."""
     limits = limits_of(LimitsSettings(), [KeyKind.P256])
     assert not limits.claim.limited
     assert limits.claim.backlog_digests == limits.caps.backlog_digests == 2_000_000
@@ -49,4 +49,4 @@ def test_nonsense_is_a_mistake_of_the_file(bad: dict[str, object]) -> None:
     """Named, with its place."""
     with pytest.raises(ConfigError) as caught:
         convert(Path("acme.toml"), "limits", bad, LimitsSettings)
-    assert caught.value.key.startswith("limits.")
+    assert caught.value.key == f"limits.{next(iter(bad))}"

@@ -60,8 +60,9 @@ def test_a_folder_that_cannot_be_written_is_named(scope: ServiceScope) -> None:
     (file.parent / "acme.toml").unlink()
     file.symlink_to(file.parent / "gone" / "acme.toml")
 
-    with pytest.raises(ConfigError, match=r"acme\.toml.*cannot be written"):
+    with pytest.raises(ConfigError, match=r"acme\.toml.*cannot be written") as caught:
         edit_tenant(scope, "acme", lambda _: text)
+    assert caught.value.remedy
 
 
 def test_an_edit_that_no_worker_could_read_is_not_written(scope: ServiceScope) -> None:
@@ -90,13 +91,13 @@ def test_a_file_that_is_broken_already_is_not_edited(scope: ServiceScope) -> Non
 def test_a_token_of_another_tenant_is_refused_before_writing(scope: ServiceScope) -> None:
     """The other files are looked at, too."""
     with pytest.raises(ConfigError, match="belongs to acme"):
-        preview_tenant(scope, "globex", lambda _: tenant_text("globex").replace('["globex"]', '["acme"]'))
+        edit_tenant(scope, "globex", lambda _: tenant_text("globex").replace('["globex"]', '["acme"]'))
 
     assert not scope.tenant_file("globex").exists()
 
 
 def test_the_owners_of_tokens_are_the_service_and_the_tenants(scope: ServiceScope) -> None:
-    """A token that nobody uses has no owner."""
+    """A token that no tenant uses has no owner."""
     assert token_owners(scope) == {"service": "the service", "acme": "acme"}
 
 
@@ -126,7 +127,7 @@ def test_a_symbolic_link_stays_and_the_file_behind_it_is_edited(scope: ServiceSc
 
 
 def test_a_file_with_a_byte_order_mark_is_edited(scope: ServiceScope) -> None:
-    """The mark and the CRLF of another system are gone afterwards; the content is as intended."""
+    """The mark is gone afterwards, and the CRLF of another system stays."""
     file = scope.tenant_file("acme")
     file.write_bytes(b"\xef\xbb\xbf" + tenant_text().replace("\n", "\r\n").encode())
 
@@ -134,12 +135,15 @@ def test_a_file_with_a_byte_order_mark_is_edited(scope: ServiceScope) -> None:
 
     assert load_tenant(file, scope.tokens).clients["build-1"].revoked
     assert not file.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert file.read_bytes().count(b"\r\n") == file.read_bytes().count(b"\n")
 
 
 def test_a_public_key_of_another_tenant_is_refused_before_writing(scope: ServiceScope) -> None:
     """The other files are looked at, too."""
     with pytest.raises(ConfigError, match=r"acme\.toml"):
-        preview_tenant(scope, "globex", lambda _: tenant_text("globex", key_of("acme")))
+        edit_tenant(scope, "globex", lambda _: tenant_text("globex", key_of("acme")))
+
+    assert not scope.tenant_file("globex").exists()
 
 
 def test_a_file_that_the_tenants_file_names_is_not_removed(scope: ServiceScope) -> None:

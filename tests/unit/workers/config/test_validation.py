@@ -1,4 +1,4 @@
-"""check-config's survey: every broken file, and what the files point to, without showing a secret."""
+"""Errors of `check-config`: of every file, and of what the files point to, without a secret."""
 
 from __future__ import annotations
 

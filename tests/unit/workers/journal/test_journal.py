@@ -216,13 +216,15 @@ async def test_a_new_process_begins_a_new_segment(wal: WriteAheadLog, tmp_path: 
 async def test_the_lag_is_that_of_the_oldest_record_which_is_not_on_the_disk(
     wal: WriteAheadLog, disk: Disk
 ) -> None:
-    """The lag grows while appends wait for the disk, and is 0 otherwise."""
+    """It grows while an append waits for the disk, also when another one comes, and is 0 otherwise."""
     assert wal.lag_s == 0
     disk.open.clear()
     waiting = [asyncio.ensure_future(wal.append([record(i)])) for i in range(2)]
     await turn()
     first = wal.lag_s
     assert first > 0
+    waiting.append(asyncio.ensure_future(wal.append([record(2)])))
+    await turn()
     assert wal.lag_s > first
     disk.open.set()
     await asyncio.gather(*waiting)
@@ -230,13 +232,15 @@ async def test_the_lag_is_that_of_the_oldest_record_which_is_not_on_the_disk(
 
 
 async def test_syncs_are_measured(tmp_path: Path) -> None:
-    """The timer observes each sync once, in seconds."""
+    """The timer observes each sync once."""
     timer = Histogram()
     wal = WriteAheadLog(tmp_path / "wal", sync_timer=timer)
     await wal.append([record(1)])
-    await wal.close()
     assert len(timer.observed) == 1
-    assert timer.observed[0] >= 0
+    await wal.append([record(2)])
+    await wal.close()
+    assert len(timer.observed) == 2
+    assert min(timer.observed) > 0
 
 
 async def test_a_record_without_a_waiter_is_written_when_no_append_follows(
@@ -341,7 +345,7 @@ async def test_bytes_are_counted_for_the_tenant_that_writes_them(tmp_path: Path)
 async def test_bytes_that_the_disk_did_not_take_are_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They fill nothing; a record that nobody awaits is counted once, when it is written."""
+    """A record without a waiter is counted once, when it is written."""
     usage = Usage()
     wal = WriteAheadLog(tmp_path, usage=usage)
     with monkeypatch.context() as failing:

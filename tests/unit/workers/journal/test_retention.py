@@ -56,7 +56,7 @@ def test_a_folder_that_is_not_there_is_tidy(tmp_path: Path) -> None:
 
 
 async def test_a_log_removes_nothing_that_a_former_process_left_open(folder: Path) -> None:
-    """Until it is closed, and the present segment is another one."""
+    """A claim is open in segment 2: it and those behind it stay, and the log begins one of its own."""
     claims = OpenClaims()
     claims.apply(IntentRecord(1, "acme", b"job", b"lease", 1, b"sealed"), 2)
     wal = WriteAheadLog(folder)
@@ -91,7 +91,7 @@ def start(folder: Path, now_s: float) -> Removal:
 
 
 def test_a_clock_that_is_years_ahead_removes_nothing(tmp_path: Path) -> None:
-    """Not at once, not after restarts at the same clock, and not when the clock is put right again."""
+    """Not at once, not after restarts at the same clock, and not when the clock is right again."""
     daily_log(tmp_path, 600)
     ahead_s = NOW_AFTER_YEARS_S + 3 * 365 * DAY_S
     for _ in range(3):

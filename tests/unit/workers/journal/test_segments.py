@@ -76,7 +76,7 @@ def test_a_torn_tail_is_not_reported_as_damage(tmp_path: Path, tail: bytes) -> N
 
 
 def test_damage_of_some_sectors_costs_the_records_in_them(tmp_path: Path) -> None:
-    """Two lost sectors in a segment: reading goes on behind each."""
+    """Two sectors of a segment are lost; the records behind each of them are read."""
     records = [
         encode_record(IntentRecord(1, "acme", b"job %d" % n, b"w:1", 1, bytes(700))) for n in range(40)
     ]
@@ -113,9 +113,13 @@ def test_a_tail_of_blocks_that_were_never_written_is_no_record_of_ours(tmp_path:
 
 
 def test_a_length_beyond_any_record_is_damage(tmp_path: Path) -> None:
-    """Nothing of that size is read into memory."""
+    """It is no torn tail: a record that long was never begun."""
     head = (MAX_RECORD_BYTES + 1).to_bytes(4, "big") + bytes(4)
-    assert read(tmp_path, frame(b"good") + head + b"x" * 100) == [b"good"]
+    good = frame(b"good")
+    assert read(tmp_path, good + head + b"x" * 100) == [b"good"]
+    assert damage_of(tmp_path / "000000000001.wal") == [
+        Damage("000000000001.wal", len(good), len(head) + 100)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Host(HostClock):
         return self.seen()
 
     def is_set(self, step_ms: int) -> int:
-        """Somebody sets the clock; what the lane sees then."""
+        """The clock is set; what the lane sees then."""
         self.now_ms += step_ms
         return self.seen()
 
@@ -117,7 +117,7 @@ def test_a_later_time_of_another_process_is_not_overwritten(host: Host) -> None:
 
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("ahead_ms", [3 * HOUR_MS, 3 * 365 * 24 * HOUR_MS])
-def test_a_clock_that_was_ahead_and_is_put_right_leaves_nothing_behind(
+def test_a_clock_that_was_ahead_and_is_right_again_leaves_nothing_behind(
     host: Host, ahead_ms: int, restart: bool
 ) -> None:
     """The time since boot tells that no more time has passed; also over a restart of the lane, before and after."""
@@ -192,7 +192,7 @@ def test_a_clock_that_returns_to_the_course_it_had_left_is_not_doubted(
 
 
 def test_steps_are_reported_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    """With the seconds; again when the clock is back on its course and is set anew. Skew is not reported."""
+    """With the seconds; a further one when the clock was on its course in between. Skew is not reported."""
     for step_ms in (0, -59_999, 59_999, -HOUR_MS, 1000, HOUR_MS - 1000, -60_000, 60_000, 2 * HOUR_MS, 1000):
         host.is_set(step_ms)
     told = [(r.msg, r.__dict__.get("back_s", r.__dict__.get("ahead_s"))) for r in caplog.records]

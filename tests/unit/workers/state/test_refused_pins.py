@@ -53,10 +53,11 @@ def test_records_are_per_token(pins: RefusedPins) -> None:
 
 
 def test_a_later_rejection_replaces_the_earlier_one(pins: RefusedPins) -> None:
-    """The PIN rejected last is recognised."""
+    """Only the PIN rejected last is recognised."""
     pins.remember("acme", PIN)
     pins.remember("acme", Secret("000000"))
     assert pins.contains("acme", Secret("000000"))
+    assert not pins.contains("acme", PIN)
 
 
 def test_the_operator_can_forget_it(pins: RefusedPins) -> None:

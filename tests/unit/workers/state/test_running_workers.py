@@ -37,7 +37,7 @@ def test_the_last_report_is_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("raw", [b"{", b'{"problem": "\xff"}', b'{"x": ' + b"[" * 100_000])
 def test_a_damaged_report_is_no_report(tmp_path: Path, raw: bytes) -> None:
-    """The command goes on waiting for one that it can read."""
+    """A command waits for one that it can read."""
     (tmp_path / "workers").mkdir()
     (tmp_path / "workers" / "7.reload").write_bytes(raw)
     assert last_report(tmp_path, 7) is None
@@ -53,7 +53,7 @@ def test_a_name_that_is_no_process_id_is_no_worker(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [("7",), ("7", "7.reload"), ("7", "7.new")])
 def test_files_of_dead_workers_are_removed(tmp_path: Path, left: tuple[str, ...]) -> None:
-    """A file that nobody locks is of a dead process; its report and its draft go with it."""
+    """A file without a lock is of a dead process; its report and its draft are removed with it."""
     folder = tmp_path / "workers"
     folder.mkdir()
     for name in left:

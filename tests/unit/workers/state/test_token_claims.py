@@ -30,7 +30,7 @@ def in_a_process(state_dir: Path, *, table: str, owner: str) -> bool:
 
 
 def test_a_token_is_of_one_owner_while_a_lane_lives(tmp_path: Path) -> None:
-    """Another lane of the owner may use it, also under another table; a lane of somebody else may not."""
+    """Another lane of the owner may use it, also under another table; a lane of another owner may not."""
     claim_token(tmp_path, IDENTITY, table="acme", owner="acme")
     assert in_a_process(tmp_path, table="acme", owner="acme")
     assert in_a_process(tmp_path, table="acme-2", owner="acme")
@@ -41,7 +41,7 @@ def test_a_token_is_of_one_owner_while_a_lane_lives(tmp_path: Path) -> None:
 
 
 def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
-    """A configuration that gives the token to somebody else needs no clean-up."""
+    """A configuration that gives the token to another owner needs no clean-up."""
     assert in_a_process(tmp_path, table="acme", owner="acme")
     assert in_a_process(tmp_path, table="globex", owner="globex")
     claim_token(tmp_path, IDENTITY, table="service", owner="the service")
@@ -68,7 +68,7 @@ def test_a_link_in_the_place_of_a_claim_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_nothing_is_claimed_where_nothing_can_be(tmp_path: Path) -> None:
-    """A lane under its own user may not write the folder."""
+    """A lane whose user may not write the folder starts without a claim."""
     (tmp_path / "file").write_text("")
     claim_token(tmp_path / "file" / "state", IDENTITY, table="acme", owner="acme")
 

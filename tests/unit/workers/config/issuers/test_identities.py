@@ -111,9 +111,9 @@ def test_a_hostile_value_costs_little() -> None:
         ('{ ref = "refs/tags/v*" }', '{ ref = "main" }', "identities[0].patterns.ref"),
         ('{ ref = "refs/tags/v*" }', '{ ref = "*a*a*a*a*a*a*a*a*" }', "identities[0].patterns.ref"),
         ('{ ref = "refs/tags/v*" }', '{ environment = "rel*" }', "identities[0].patterns.environment"),
-        ('{ repository_id = "4711", environment = "release" }', "{ repository_id = 4.7 }", "identities[0].claims.repository_id"),
+        ('{ repository_id = "4711", environment = "release" }', "{ repository_id = 4.7 }", "identities[0].claims[...]"),
         ('{ ref = "refs/tags/v*" }', '{ ref = "refs/**" }', "identities[0].patterns.ref"),
-        ('{ repository_id = "4711", environment = "release" }', '{ repository_id = "" }', "identities[0].claims.repository_id"),
+        ('{ repository_id = "4711", environment = "release" }', '{ repository_id = "" }', "identities[0].claims[...]"),
         ("max_digests = 50", "max_digest = 50", "identities[0].max_digest"),
         ("max_digests = 50", "max_digests = 0", "identities[0].max_digests"),
     ],
@@ -123,8 +123,7 @@ def test_a_mistake_is_named(old: str, new: str, key: str) -> None:
     assert old in text()
     with pytest.raises(ConfigError) as caught:
         load(text().replace(old, new, 1))
-    assert caught.value.key.startswith("keys.release.")
-    assert caught.value.key.split("[...]")[0].endswith(key) or "claims" in key
+    assert caught.value.key == f"keys.release.{key}"
     assert caught.value.remedy
 
 

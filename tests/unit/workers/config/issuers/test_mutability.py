@@ -31,7 +31,7 @@ def warnings_of(folder: Path, identity: str) -> list[ConfigError]:
     ],
 )
 def test_names_alone_are_warned_of(tmp_path: Path, claims: str, names: str | None) -> None:
-    """Somebody else gets the name when it is given up; an id never."""
+    """Another project may get the name when it is given up; an id is never given again."""
     identity = f'issuer_url = "https://p.example"\naudience = "a"\nclaims = {claims}'
     found = [each for each in warnings_of(tmp_path, identity) if each.key == "keys.release.identities[0]"]
     assert len(found) == (names is not None)
@@ -56,7 +56,7 @@ def test_names_alone_are_warned_of(tmp_path: Path, claims: str, names: str | Non
 def test_an_identity_of_no_project_is_warned_of_at_a_public_provider(
     tmp_path: Path, matched: str, warned: bool, provider: str
 ) -> None:
-    """Anybody with an account gets a token with that branch, that environment and any audience."""
+    """Each account there gets tokens with that branch, that environment and any audience."""
     found = warnings_of(tmp_path, f'issuer_url = "{provider}"\naudience = "a"\n{matched}')
     assert any("names no project" in each.problem for each in found) is warned
 
