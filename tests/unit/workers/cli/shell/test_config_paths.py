@@ -11,7 +11,7 @@ from workers.cli.shell.config_paths import DEFAULT, ConfigKind, chosen_config, k
 
 
 def test_a_file_is_known_by_its_tables(tmp_path: Path) -> None:
-    """Tables decide, not the name; a file of neither kind is a mistake that names both kinds."""
+    """Its content decides, not its name; a file of neither kind is a mistake that names both kinds."""
     file = tmp_path / "any.toml"
     file.write_text('[service]\naudience = "x"\n')
     assert kind_of(file) is ConfigKind.SERVICE
@@ -21,6 +21,7 @@ def test_a_file_is_known_by_its_tables(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="neither") as caught:
         kind_of(file)
     assert "sigmill.toml" in caught.value.remedy
+    assert "client.toml" in caught.value.remedy
 
 
 def test_the_environment_names_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ from workers.cli.shell.output import (
     ],
 )
 def test_exit_codes(errors: list[SigningError | None], code: Exit) -> None:
-    """77 if anything was denied, else 1 if anything failed for good, else 75, else 0."""
+    """77 if anything was denied, else 1 if an error is not worth a retry, else 75, else 0."""
     tally = Tally()
     for error in errors:
         tally.add(error)

@@ -43,6 +43,7 @@ async def items(inputs: Inputs, algorithm: Algorithm = Algorithm.ECDSA_SHA_256) 
 )
 def test_exactly_one_kind_of_input_is_accepted(inputs: Inputs) -> None:
     """None, two kinds, an unknown hash or digits that are not hex are usage errors."""
+    Inputs((), (f"sha256:{SHA_256}",), None).check()
     with pytest.raises(click.UsageError):
         inputs.check()
 

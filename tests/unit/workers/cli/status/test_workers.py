@@ -27,7 +27,7 @@ def test_states() -> None:
 
 
 def test_differences_between_those_that_live_are_noted() -> None:
-    """Different versions or epochs are reported among live workers only; a silent worker is reported by itself."""
+    """Different versions or epochs are noted of live workers only; a silent worker has a note of its own."""
     lines = [worker_line(each) for each in (seen("a"), seen("b", version="2.0", epoch=4))]
     assert notes_on(lines) == [
         "the workers have different versions: 1.0, 2.0",

@@ -46,7 +46,7 @@ def test_the_holder_of_a_grant_has_signed_its_envelope() -> None:
     ids=str,
 )
 def test_a_false_grant_is_found(changes: dict[str, Any], words: str) -> None:
-    """Each in words."""
+    """The error says what is wrong with it."""
     with pytest.raises(ProofInvalid, match=words):
         signer_of(read_unverified(sealed_under(**changes)).envelope, KEYS)
 

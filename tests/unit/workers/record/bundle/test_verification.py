@@ -246,7 +246,7 @@ def test_a_folder_that_is_a_link_out_of_the_bundle_is_refused(
     "text", ["0 602", "0 9999999999999999999", "1 601", "602 602", "5 4", "-1 5", "0 601"]
 )
 def test_a_range_that_is_not_that_of_the_entries_is_refused(bundle: Path, text: str) -> None:
-    """However large it says that it is. The range of all entries is none of these, and holds."""
+    """However large it says that it is. The last one is the range of the entries, and holds."""
     (bundle / "range").write_text(f"{text}\n")
     assert bool(problems(bundle)) == (text != f"0 {SIZE}")
 
