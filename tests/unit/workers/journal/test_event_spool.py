@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from queueing.files.durable_file import DRAFT_SUFFIX
 from queueing.files.regular_file import read_regular
 from workers.journal import event_spool as module
 from workers.journal.event_records import KeyRecord
@@ -87,7 +88,8 @@ def test_a_pipe_or_a_folder_between_the_events_is_no_event(tmp_path: Path) -> No
 
 def test_a_draft_of_a_command_that_was_killed_is_no_event(tmp_path: Path) -> None:
     (tmp_path / "events").mkdir()
-    (tmp_path / "events" / ".0.event").write_bytes(b"half")
+    for name in (".0.event", f".1.event.x{DRAFT_SUFFIX}"):
+        (tmp_path / "events" / name).write_bytes(b"half")
     assert EventSpool(tmp_path).waiting() == []
 
 
