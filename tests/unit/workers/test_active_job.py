@@ -83,7 +83,7 @@ def test_a_refused_envelope_ends_the_whole_job_at_once(finished: FinishedJobs) -
 
 
 def test_a_job_whose_token_becomes_unavailable_is_returned(finished: FinishedJobs) -> None:
-    """A job whose token became unavailable is returned when no lane has a slice of it any more."""
+    """It is returned once no lane has a slice of it."""
     job = job_in_work(finished, 4)
     job.slice_unavailable(2, 2)
     assert not finished
@@ -290,7 +290,7 @@ def test_a_job_that_will_be_requeued_gets_no_more_lanes(finished: FinishedJobs) 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_fault_of_the_hsm_outweighs_an_unavailable_token(finished: FinishedJobs, first: bool) -> None:
-    """In either order: the attempt counts, and its charge is not refunded."""
+    """In either order."""
     job = job_in_work(finished, 4)
     if first:
         job.slice_faulted(0, 2)

@@ -12,9 +12,11 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from tests.support.fakes.config_files import Site
+from tests.support.waiting import turn
 from workers.composition.foundation import owner_id
 from workers.composition.service import build_service
 from workers.config.loading import Configuration, load_configuration
+from workers.intake.claim_planner import ClaimPlanner
 from workers.service import SigningService
 from workers.telemetry.metrics import Metrics
 
@@ -60,9 +62,15 @@ async def test_every_part_that_runs_is_run_by_the_service(service: SigningServic
     assert len(parts.background) == len(set(map(id, parts.background)))
 
 
-async def test_the_shutdown_wakes_the_claim_loop(service: SigningService) -> None:
+async def test_the_shutdown_wakes_the_claim_loop(
+    service: SigningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An idle loop sleeps until a doorbell rings or the next poll is due, and ends at once when told."""
+    monkeypatch.setattr(ClaimPlanner, "plan", lambda _: [])
+    service._parts.claim_loop._poll_every_s = 3600.0
     claiming = asyncio.ensure_future(service._parts.claim_loop.run())
+    await turn()
+    assert not claiming.done()
     service.drain()
     await claiming
     assert service.draining

@@ -52,7 +52,7 @@ def readiness(parts: Parts, shutdown: ShutdownDeadline) -> Readiness:
 
 
 def test_a_worker_is_ready_when_every_part_is_well(readiness: Readiness) -> None:
-    """It can claim, and at least one lane can sign."""
+    """Then it can claim, and at least one lane can sign."""
     assert readiness.ready
 
 

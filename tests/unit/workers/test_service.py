@@ -169,7 +169,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_service_owns_its_state_directory_before_it_reads_the_stop_orders_there() -> None:
-    """Stop orders of another process's directory are none of its own."""
+    """Else it would apply the orders in another process's directory."""
     setup = ServiceSetup()
     setup.service.open()
     assert setup.calls == ["state.own", "stop_orders.start"]
@@ -209,10 +209,17 @@ async def test_jobs_that_an_hsm_does_not_finish_in_time_are_returned_by_killing_
     assert setup.steps(*order) == order
 
 
-async def test_a_service_that_is_stopped_during_the_recovery_claims_nothing() -> None:
+async def test_a_service_that_is_stopped_during_the_recovery_claims_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The log is perhaps not recovered; the state directory is released all the same."""
     setup = ServiceSetup()
-    setup.service.drain()
+
+    async def stopped(*_: object, **__: object) -> list[str]:
+        setup.service.drain()
+        return []
+
+    monkeypatch.setattr(module, "recover_journal", stopped)
     await setup.service.run()
     assert setup.steps("lanes.start", "claim_loop.run", "leases.start") == []
     assert setup.steps("wal.close", "state.release") == ["wal.close", "state.release"]

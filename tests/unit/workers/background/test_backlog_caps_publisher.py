@@ -43,7 +43,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Published:
 
 @pytest.fixture
 def config() -> CurrentConfig:
-    return CurrentConfig(configuration([tenant("acme")]))
+    return CurrentConfig(configuration([tenant("acme"), tenant("globex")]))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def publisher(
 async def test_caps_are_published_at_the_start(published: Published, publisher: BacklogCapsPublisher) -> None:
     """All tenants in one call."""
     await turn()
-    assert published == [{"acme": TenantLimits().caps}]
+    assert published == [{"acme": TenantLimits().caps, "globex": TenantLimits().caps}]
 
 
 async def test_a_reload_publishes_the_new_caps_at_once(
@@ -85,8 +85,8 @@ async def test_a_failure_is_counted_and_retried_with_the_next_renewal(
     published: Published, publisher: BacklogCapsPublisher, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without caps the submit script lets everything through; the claim enforces the limits."""
-    monkeypatch.setattr(module, "RENEWAL_S", 0.0)
     await turn()
+    monkeypatch.setattr(module, "RENEWAL_S", 0.0)
     published.failures = 2
     publisher.configuration_changed([])
     while len(published) < 2:

@@ -224,7 +224,7 @@ async def test_a_token_in_use_has_its_canary_at_an_interval(canary_worker: MakeW
 
 
 async def test_a_key_that_a_reload_brings_is_probed_at_once(canary_worker: MakeWorker) -> None:
-    """It may have been made as another user, not be loaded, or be in another partition."""
+    """The lanes may not see it: made as another user, not loaded, or in another partition."""
     missing = WireError(code="token.unavailable", message=KEY_NOT_FOUND)
     async with canary_worker(Lanes(answers=[SignedCanary(0, b"", missing)])) as s:
         await s.pass_time(1)
@@ -295,14 +295,19 @@ async def test_the_age_of_a_token_in_doubt_grows(canary_worker: MakeWorker) -> N
     ],
     ids=["refused", "lane-lost", "another-key", "another-digest", "empty"],
 )
-async def test_a_signature_that_does_not_verify_is_a_failure(
+async def test_a_canary_without_a_valid_signature_is_a_failure(
     canary_worker: MakeWorker, answer: SignedCanary | Exception | None, outcome: str
 ) -> None:
     """The worker verifies it itself; the reason is counted and recorded, and the last success stays."""
-    async with canary_worker(Lanes(answers=[answer])) as s:
+    async with canary_worker(Lanes(answers=[answer, SignedCanary(0, signature_by(1)), answer])) as s:
         await s.pass_time(EVERY_S)
         assert (s.runs(outcome), s.runs("ok")) == (1.0, None)
         assert s.last_success() == 0.0
+        await s.pass_time(EVERY_S)
+        signed_at = s.clock.now
+        await s.pass_time(EVERY_S)
+        assert (s.runs(outcome), s.runs("ok")) == (2.0, 1.0)
+        assert s.last_success() == signed_at
         assert isinstance(s.log.records[-1], CanaryOutcomeRecord)
         assert s.log.records[-1].outcome == outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Service:
     stored: set[str] = field(default_factory=set)
     recorded_before: list[int] = field(default_factory=list)
     lives_ms: list[int] = field(default_factory=list)
+    signed: list[bytes] = field(default_factory=list)
     lane_ttl_s: float = 365 * 86_400.0
     lane_fails: bool = False
     redis_away: bool = False
@@ -72,7 +74,11 @@ class Service:
         self.recorded_before.append(len(self.log.durable))
         self.published.append(key)
         self.lives_ms.append(ttl_ms)
+        self.signed.append(signed)
         self.stored.add(key)
+
+    def failures(self, outcome: str) -> float | None:
+        return self.registry.get_sample_value("sigmill_directories_published_total", {"outcome": outcome})
 
     async def directories_missing(self, _: Redis, tenants: Sequence[str]) -> list[str]:
         return [name for name in tenants if keyspace.directory(name) not in self.stored]
@@ -169,9 +175,13 @@ async def test_a_failure_is_counted_and_retried_after_the_check_interval(
     service.lane_fails = True
     publisher.configuration_changed(["acme"])
     await turn()
-    failures = ("sigmill_directories_published_total", {"outcome": "token.unavailable"})
-    assert service.registry.get_sample_value(*failures) == 1
-    service.lane_fails = False
+    service.lane_fails, service.redis_away = False, True
+    await check(publisher)
+    assert (service.failures("token.unavailable"), service.failures("queue.unavailable")) == (1, None)
+    clock.now += CHECK_S
+    await check(publisher)
+    assert (service.failures("token.unavailable"), service.failures("queue.unavailable")) == (1, 1)
+    service.redis_away = False
     clock.now += CHECK_S
     await check(publisher)
     assert service.published[2:] == [ACME]
@@ -208,26 +218,32 @@ async def test_a_directory_is_renewed_by_the_life_that_its_lane_gave_it(
 
 
 async def test_a_directory_that_was_signed_as_expired_is_not_published(
-    service: Service, publisher: DirectoryPublisher
+    service: Service, publisher: DirectoryPublisher, clock: Clock
 ) -> None:
     """It would replace one that clients believe; it is counted as a failure, and retried."""
     service.lane_ttl_s = -1.0
     publisher.configuration_changed(["acme"])
     await turn()
     assert service.published == [ACME, GLOBEX]
-    failures = ("sigmill_directories_published_total", {"outcome": "token.unavailable"})
-    assert service.registry.get_sample_value(*failures) == 1
+    assert service.failures("token.unavailable") == 1
+    service.lane_ttl_s = 60.0
+    clock.now += CHECK_S
+    await check(publisher)
+    assert service.published[2:] == [ACME]
 
 
 async def test_a_directory_is_in_the_log_before_clients_have_it(
-    service: Service, publisher: DirectoryPublisher
+    service: Service, publisher: DirectoryPublisher, config: CurrentConfig
 ) -> None:
     """With its hash, epoch and the service key that signed it."""
     del publisher
     assert service.recorded_before == [1, 2]
     first, _ = service.log.durable
     assert isinstance(first, DirectoryRecord)
-    assert (first.tenant, first.epoch, len(first.sha256)) == ("acme", 1, 32)
+    key = config.service.service_key
+    assert (first.tenant, first.epoch, first.token) == ("acme", 1, key.token)
+    assert first.public_key_sha256 == key.public_key.sha256
+    assert first.sha256 == hashlib.sha256(service.signed[0]).digest()
 
 
 async def test_while_the_log_fails_no_directory_is_published(

@@ -65,7 +65,7 @@ async def test_a_file_goes_when_its_event_is_in_the_log(tmp_path: Path) -> None:
 async def test_an_event_waits_while_the_log_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told once."""
+    """The failure is logged once."""
     monkeypatch.setattr(module, "INTERVAL_S", 0.0)
     monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.0)
     spool = EventSpool(tmp_path)

@@ -1,4 +1,4 @@
-"""Deletion of old segments: at the start, at an interval, whatever the disk says."""
+"""Deletion of old segments at the start and at an interval, also after the disk failed; and the sealer's retention."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SealedLog:
 
 
 async def test_with_a_record_no_segment_is_removed_before_it_is_sealed(tmp_path: Path) -> None:
-    """As long as nobody knows what is sealed, nothing is."""
+    """While the sealer has said nothing, no segment counts as sealed."""
     made = configuration(state_dir=tmp_path)
     service = dataclasses.replace(made.service, record=RecordSettings(enabled=True))
     log = SealedLog()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,11 +92,12 @@ async def test_a_shard_that_is_away_holds_up_its_own_tenants_only(host: Host) ->
 
 
 async def test_a_receipt_whose_result_has_gone_is_dropped(host: Host) -> None:
-    """So an outage of days leaves nothing behind."""
+    """So an outage of days leaves no file."""
     host.outbox.put("acme", [receipt("acme", 1, at_ms=NOW_MS - 3_600_001), receipt("acme", 2)])
     await host.step()
     assert host.sent == [b"proof 2"]
     assert host.dropped == 1
+    assert host.outbox.files() == []
 
 
 async def test_a_receipt_is_published_under_its_own_tenant_only(host: Host) -> None:
@@ -107,7 +109,7 @@ async def test_a_receipt_is_published_under_its_own_tenant_only(host: Host) -> N
 async def test_a_file_that_cannot_be_read_costs_itself(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A folder in its place too, which stays, and is told once."""
+    """Also a folder in its place, which stays, and is logged once."""
     folder = tmp_path / "sealer" / "receipts"
     (folder / f"{0:020d}+acme").mkdir(parents=True)
     (folder / f"{1:020d}+acme").write_bytes(b"nonsense")
@@ -144,13 +146,17 @@ async def test_a_disk_that_fails_for_a_moment_costs_no_receipt(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does a process without a free descriptor."""
+    causes = [errno.EMFILE, errno.EIO]
 
     def read(_: OutboxFile) -> list[SealedReceipt]:
-        raise OSError(errno.EMFILE, "Too many open files")
+        cause = causes.pop()
+        raise OSError(cause, os.strerror(cause))
 
     host.outbox.put("acme", [receipt("acme", 1)])
     with monkeypatch.context() as disk:
         disk.setattr(OutboxFile, "read", read)
         await host.step(100.0)
-    await host.step(200.0)
+        await host.step(200.0)
+    assert (host.sent, causes) == ([], [])
+    await host.step(300.0)
     assert (host.sent, host.dropped) == ([b"proof 1"], 0)

@@ -1,4 +1,4 @@
-"""Metrics of the record: counts go on over restarts of the sealer, and the lag grows while nobody seals."""
+"""Metrics of the record: counts continue over restarts of the sealer, and the lag grows while none runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
     return registry.get_sample_value(f"sigmill_record_{name}", labels) or 0.0
 
 
-def test_counts_of_a_sealer_that_was_started_anew_are_added() -> None:
+def test_counts_of_a_restarted_sealer_are_added() -> None:
     """Its own counts begin at 0."""
     registry = CollectorRegistry()
     monitor = RecordMonitor(current_config(), Metrics(registry))
@@ -48,4 +48,4 @@ def test_the_lag_is_the_time_since_everything_was_covered() -> None:
     monitor.show(SealerStatus(pid=1, started_ns=SECOND_NS, covered_ns=3 * SECOND_NS), 5 * SECOND_NS)
     assert value(registry, "lag_seconds") == 2
     monitor.show(None, time.monotonic_ns() + 40 * SECOND_NS)
-    assert value(registry, "lag_seconds") >= 40
+    assert 40 <= value(registry, "lag_seconds") < 200

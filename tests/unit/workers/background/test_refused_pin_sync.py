@@ -1,4 +1,4 @@
-"""Refused PINs of other hosts: stored for the tokens of this host, at the start and from then on."""
+"""Refused PINs of other hosts: stored for the tokens of this host before its lanes start."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_a_redis_that_hangs_does_not_stop_the_start(
 
 
 async def test_an_outage_of_redis_is_counted(host: Host, sync: RefusedPinSync) -> None:
-    """The next exchange is a second later."""
+    """It does not stop the start."""
     host.away = True
     await sync.sync_at_start()
     assert host.metrics.redis_errors.labels("pins")._value.get() == 1

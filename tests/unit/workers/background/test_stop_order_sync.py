@@ -233,6 +233,7 @@ async def test_an_order_is_in_the_log_once(worker: Worker) -> None:
     (record,) = worker.log.durable
     assert isinstance(record, StopOrderRecord)
     assert (record.tenant, record.order_id, record.operator) == ("acme", order().order_id, "alice")
+    assert record.scope == "tenant"
     restarted = Worker(worker.state_dir)
     restarted.sync.start()
     async with restarted.running():
@@ -241,7 +242,7 @@ async def test_an_order_is_in_the_log_once(worker: Worker) -> None:
 
 
 async def test_an_order_that_the_log_did_not_take_comes_into_it_after_a_crash(worker: Worker) -> None:
-    """The folder has it, so that a restart takes it for known; its record waits beside, once."""
+    """A restart takes it for known, since the folder has it; its record waits in the spool, and is recorded once."""
     worker.log.failures = 1000
     worker.feed[order().order_id] = sign_order(order(), ALICE)
     async with worker.running():

@@ -158,7 +158,7 @@ async def test_each_bad_token_gets_a_code_a_sentence_and_a_count(setup: FrontSet
 async def test_a_token_that_another_key_has_used_gets_a_code_a_sentence_and_a_count(
     setup: FrontSetup,
 ) -> None:
-    """As a thief of it does."""
+    """A thief of it has another key."""
     token = CI.token()
     await setup.front.answer(cast("BaseRequest", Request(Build().request(token))))
     status, error, series = await setup.refusal(Build().request(token))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,7 @@ def test_a_token_that_fits_a_rule_gets_a_grant(setup: MintingSetup) -> None:
     assert grant.client_public_key == build.public
     assert (grant.keys, grant.algorithms) == (("release",), ("ECDSA_SHA_256",))
     assert grant.subject == "repo:acme/app:ref:refs/heads/main"
+    assert grant.evidence_sha256 == hashlib.sha256(token.encode()).digest()
     assert grant.max_digests == 500
     assert grant.expires_ms - grant.not_before_ms == 600_000
     assert grant.not_before_ms == int(setup.now_s * 1000)
@@ -165,9 +167,9 @@ def test_a_check_says_what_a_grant_would_permit_and_binds_nothing(setup: Minting
     )
     assert setup.key.signed == 0
     setup.granted(Build().request(token))
-    refused = setup.issuer.answer(RequestGrant(7, Build().request(CI.token(ref="x")), b"", check=True))
-    assert isinstance(refused, Refused)
-    assert refused.outcome is Outcome.RULE
+    misfit = Build().request(CI.token(ref="x"))
+    assert setup.issuer.answer(RequestGrant(7, misfit, b"", check=True)) == setup.refused(misfit)
+    assert setup.refused(misfit).outcome is Outcome.RULE
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_a_request_without_token_and_certificate_is_refused(setup: MintingSetup)
 
 
 def test_an_unknown_key_has_the_keys_fetched(setup: MintingSetup) -> None:
-    """The caller comes back in two seconds, and the host was asked."""
+    """The caller is told to come back in two seconds."""
     setup.site.write_keys(setup.now_s - 60)
     refused = setup.refused(Build().request(CI.token({"kid": "second"})))
     assert (refused.outcome, refused.code) == (Outcome.UNAVAILABLE, "issuer.unavailable")
@@ -279,7 +281,7 @@ def test_an_issuer_that_is_not_in_force_gives_nothing(setup: MintingSetup, issue
 
 
 def test_a_tenants_file_that_is_wrong_makes_its_callers_wait(setup: MintingSetup) -> None:
-    """Its mistake is for the operator; a caller comes back."""
+    """The mistake is for the operator: callers are told to come back, and nothing of the file."""
     file = setup.site.write_tenant(more='patterns = { ref = "main" }')
     refused = setup.refused(Build().request(CI.token()))
     assert refused.outcome is Outcome.UNAVAILABLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def rule(expected: str | int | bool | ClaimRule) -> ClaimRule:
     ],
 )
 def test_a_claim_that_fits_is_no_misfit(path: str, expected: str | int | bool | ClaimRule) -> None:
-    """Text, numbers, booleans, nested claims and patterns fit where they are equal."""
+    """Equal texts, numbers, booleans and nested claims fit, and a text that its pattern matches as a whole."""
     assert misfit(CLAIMS, path, rule(expected)) is None
 
 
@@ -77,6 +78,8 @@ def test_a_claim_that_does_not_fit_is_named_with_its_value(
     assert sentence is not None
     assert f"`{path}`" in sentence
     assert words in sentence
+    value = find_claim(CLAIMS, path)
+    assert value is MISSING or f"is {json.dumps(value)}, which" in sentence
 
 
 def test_what_the_rule_wants_is_not_told() -> None:

@@ -1,4 +1,4 @@
-"""Keys of providers: one that cannot be used costs nothing but itself, and a name that two keys have is of none."""
+"""Keys of providers: one that cannot be used is left out, and so are two keys with one name."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_short_key_is_left_out() -> None:
     assert not usable_keys([jwk(small, "small")])[0]
 
 
-def test_a_name_of_two_keys_is_of_none() -> None:
+def test_two_keys_with_one_name_are_left_out() -> None:
     """The issuer does not guess which of them signed."""
     usable, repeated = usable_keys([GOOD, jwk(rsa.generate_private_key(65537, 2048), "good")])
     assert not usable
