@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from queueing.artifacts.cms import read_signed_data
+from queueing.artifacts.cms import attribute, read_signed_data
+from queueing.protocol import der
 from queueing.protocol.der import DerInvalid
 from queueing.transparency.receipts import verify_receipt
 from tests.support.farm.job_proofs import Log, items_of
@@ -58,7 +59,7 @@ def test_a_signature_with_a_receipt_is_as_valid_as_before(folder: Path) -> None:
 
 
 def test_a_changed_signature_stays_invalid_with_a_receipt(folder: Path) -> None:
-    """So openssl looked at it."""
+    """So the check by openssl can fail."""
     signed = bytearray((folder / "signed").read_bytes())
     signature = read_signed_data(bytes(signed)).signature
     signed[bytes(signed).index(signature) + len(signature) - 1] ^= 1
@@ -67,10 +68,12 @@ def test_a_changed_signature_stays_invalid_with_a_receipt(folder: Path) -> None:
 
 def test_a_second_receipt_replaces_the_first(folder: Path) -> None:
     """Another unsigned attribute, such as a time-stamp, stays."""
-    signed = (folder / "signed").read_bytes()
+    stamp = attribute(der.oid("1.2.840.113549.1.9.16.2.14"), der.octets(b"a time-stamp"))
+    signed = read_signed_data((folder / "signed").read_bytes()).replacing_unsigned((stamp,))
     whole = with_receipt(with_receipt(signed, b"first"), b"second")
     assert receipt_of(whole) == b"second"
-    assert len(read_signed_data(whole).unsigned_attributes) == 1
+    assert len(read_signed_data(whole).unsigned_attributes) == 2
+    assert stamp in read_signed_data(whole).unsigned_attributes
 
 
 @pytest.mark.parametrize("raw", [b"", b"nonsense", bytes(100)])

@@ -1,4 +1,4 @@
-"""Requests are read within limits; what is no request is refused at its first byte that shows it."""
+"""Requests are read within limits; bytes that are no request are refused."""
 
 from __future__ import annotations
 

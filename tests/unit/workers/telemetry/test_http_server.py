@@ -67,15 +67,16 @@ def test_the_metrics_are_those_of_the_registry() -> None:
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/unknown"])
 def test_a_head_request_has_the_headers_of_a_get_and_no_body(path: str) -> None:
-    """RFC 9110, 9.3.2; the length is that of the page."""
+    """RFC 9110, 9.3.2: also the length is that of the page."""
     got, head = ask(path), ask(path, "HEAD")
     assert head.body == b""
     assert head.status == got.status
+    assert head.headers == got.headers
     assert head.headers["Content-Length"] == str(len(got.body))
 
 
-def test_another_path_is_told_which_there_are() -> None:
-    """Somebody typed it by hand."""
+def test_the_answer_to_another_path_names_the_paths_that_there_are() -> None:
+    """For one that was typed by hand."""
     answer = ask("/metric")
     assert answer.status == "404 Not Found"
     assert answer.body == b"try /metrics, /healthz or /readyz\n"

@@ -59,10 +59,8 @@ def test_jobs_that_go_together_share_a_line(caplog: pytest.LogCaptureFixture, le
     ]
 
 
-def test_nobody_pays_for_lines_that_were_not_asked_for(
-    caplog: pytest.LogCaptureFixture, levels: None
-) -> None:
-    """The level of everything else does not matter for it."""
+def test_jobs_have_no_lines_unless_they_are_asked_for(caplog: pytest.LogCaptureFixture, levels: None) -> None:
+    """Also at the level debug."""
     set_levels("debug", jobs=False)
     everything()
     assert lines(caplog) == []

@@ -55,18 +55,18 @@ def test_an_exception_stays_on_the_line() -> None:
 def test_a_value_without_json_is_named_by_its_class() -> None:
     """A secret shows neither itself nor its mask; bytes and paths do not break the line."""
     found = line(pin=Secret("739215"), digest=b"\xff", file=Path("/x"))
-    assert (found["pin"], found["digest"]) == ("Secret", "bytes")
+    assert (found["pin"], found["digest"], found["file"]) == ("Secret", "bytes", "PosixPath")
     assert "739215" not in json.dumps(found)
 
 
 def test_line_breaks_in_a_field_forge_no_line() -> None:
-    """Somebody's text cannot begin a record of its own."""
+    """A text from outside cannot begin a record of its own."""
     assert line(why='x\n{"event": "forged"}')["why"] == 'x\n{"event": "forged"}'
 
 
 @pytest.fixture
 def loggers() -> Iterator[list[logging.Logger]]:
-    """The two that are set up, as they were before."""
+    """Those that are set up, as they were before."""
     both = [logging.getLogger(name) for name in ("sigmill", "arq", "asyncio")]
     before = [(logger.handlers[:], logger.level, logger.propagate) for logger in both]
     yield both

@@ -1,4 +1,4 @@
-"""A log that nobody reads, or nobody can read any more, costs lines, which are counted, and never the time of a caller."""
+"""A log whose reader is slow or gone loses lines, which are counted, and never takes the time of a caller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workers.telemetry.log_writer import MOST_LINES, LogWriter, flush_logs
 PIPE_BYTES = 4096
 LINE = "x" * 100
 IN_THE_PIPE = PIPE_BYTES // len(LINE) + 1
-"""Lines that leave the queue at most while nobody reads, the one that is being written included."""
+"""Lines that leave the queue at most while the pipe is not read, the one that is being written included."""
 
 WRITERS: list[LogWriter] = []
 """Of the test that runs."""
@@ -110,7 +110,7 @@ def test_a_reader_that_has_left_costs_lines_alone(pipe: tuple[int, int], logger:
 def test_the_end_of_the_process_waits_a_moment_only(
     pipe: tuple[int, int], logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader that does not read keeps nobody."""
+    """A pipe that is not read does not keep the process."""
     monkeypatch.setattr(log_writer, "FLUSH_S", 0.01)
     writing_to(pipe[1], logger)
     for _ in range(2 * IN_THE_PIPE):
@@ -131,7 +131,7 @@ def test_a_line_longer_than_the_pipe_arrives_whole(pipe: tuple[int, int], logger
 def test_a_record_that_cannot_be_formatted_costs_its_line(
     pipe: tuple[int, int], logger: logging.Logger
 ) -> None:
-    """The caller knows nothing of it."""
+    """The caller gets no exception, and the line is counted."""
     handler = writing_to(pipe[1], logger)
     handler.handle(logging.makeLogRecord({"msg": "%d", "args": ("no number",)}))
     assert handler.dropped == 1

@@ -13,7 +13,7 @@ from workers.telemetry.metrics import Metrics, algorithm_label, reason_label
 
 LABELS = {
     *("tenant", "algorithm", "reason", "outcome", "token", "operation", "class", "result", "event"),
-    *("process", "version", "python", "source"),
+    *("process", "version", "python", "source", "issuer"),
 }
 UNITS = ("_seconds", "_digests", "_jobs", "_bytes")
 
@@ -30,7 +30,7 @@ def metrics(registry: CollectorRegistry) -> Metrics:
 
 @pytest.mark.parametrize("name", ["ECDSA_SHA_1", "", "x" * 64, 'a"} 1\nevil{b="', "ecdsa_sha_256"])
 def test_an_algorithm_that_is_none_of_ours_is_other(name: str) -> None:
-    """Nobody makes a new label by asking for something."""
+    """A request makes no new label."""
     assert algorithm_label(name) == "other"
     assert reason_label(name) == "other"
 
@@ -41,26 +41,24 @@ def test_every_algorithm_and_reason_is_its_own_label() -> None:
     assert [reason_label(reason) for reason in RESULT_REASONS] == list(RESULT_REASONS)
 
 
-def test_labels_are_of_the_few_that_are_bounded(metrics: Metrics) -> None:
+def test_labels_are_of_the_few_that_are_bounded() -> None:
     """No job, digest, client, key or fingerprint among them."""
-    for metric in vars(metrics).values():
-        if hasattr(metric, "_labelnames"):
-            assert set(metric._labelnames) <= LABELS, metric
+    assert {label for _, declared in Metrics.declarations() for label in declared.facts.labels} == LABELS
 
 
 def test_names_follow_the_rule(metrics: Metrics, registry: CollectorRegistry) -> None:
-    """sigmill_<noun>_<unit>, each with its help."""
-    for family in registry.collect():
+    """The prefix, small letters, and the unit of a histogram; the help is a sentence."""
+    families = list(registry.collect())
+    assert len(families) == len(list(Metrics.declarations()))
+    for family in families:
         assert re.fullmatch(r"sigmill_[a-z][a-z_]*[a-z]", family.name), family.name
         assert family.documentation.endswith("."), family.name
         if family.type == "histogram":
             assert family.name.endswith(UNITS), family.name
 
 
-def test_times_are_in_seconds_and_counters_have_no_creation_times(
-    metrics: Metrics, registry: CollectorRegistry
-) -> None:
-    """promtool would complain of anything else."""
+def test_counters_have_no_creation_times(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """A counter is one series for its labels."""
     metrics.signatures.labels("acme", "ED25519").inc()
     page = generate_latest(registry).decode()
     assert "_created" not in page

@@ -54,20 +54,20 @@ def failed(error: SigningError) -> ActiveJob:
 
 @pytest.mark.parametrize("error", [JobExpired(), HsmFault(), TokenUnavailable()])
 def test_a_job_that_we_failed_is_bad(error: SigningError) -> None:
-    """And its time is nobody's latency."""
+    """Its time counts as no latency."""
     account = Account(failed(error))
     assert (account.jobs("bad"), account.jobs("good"), account.seconds) == (1, 0, None)
 
 
 @pytest.mark.parametrize("error", [ClientRevoked(), LimitBacklog()])
 def test_a_refusal_is_the_service_at_work(error: SigningError) -> None:
-    """Nobody can spend our error budget by asking for what is not allowed."""
+    """Requests for what is not allowed do not spend the error budget."""
     account = Account(failed(error))
     assert (account.jobs("bad"), account.jobs("good")) == (0, 1)
 
 
 def test_a_signed_job_is_good_and_its_time_counts() -> None:
-    """From the enqueue on, whoever signed it."""
+    """From the enqueue on."""
     job = job_in_work(None, 2)
     job.slice_done(0, signed(2))
     account = Account(job)
@@ -82,8 +82,8 @@ def test_one_digest_that_we_failed_spoils_the_job() -> None:
     assert Account(job).jobs("bad") == 1
 
 
-def test_a_job_that_another_worker_has_is_that_ones() -> None:
-    """Counted there."""
+def test_a_job_that_another_worker_has_is_not_counted_here() -> None:
+    """The other worker counts it."""
     job = job_in_work()
     job.slice_done(0, signed(1))
     account = Account(job, CommitStatus.FENCED)
@@ -91,8 +91,8 @@ def test_a_job_that_another_worker_has_is_that_ones() -> None:
 
 
 def test_what_is_ours_is_known_to_the_tree_of_errors() -> None:
-    """The closed set."""
-    assert set(BY_REASON) >= _OURS
+    """Each reason that counts as bad is of the closed set."""
+    assert set() < _OURS <= set(BY_REASON)
 
 
 @pytest.mark.parametrize(

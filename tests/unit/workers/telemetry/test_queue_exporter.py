@@ -14,7 +14,7 @@ from queueing.broker.queue_stats import QueueState, RedisState
 from queueing.errors import QueueUnavailable
 from queueing.protocol.public_keys import PublicKey
 from tests.support.fakes.certificates import DAY, NOW, Kind, issue, pem, private_key
-from tests.support.fakes.config_files import Site, tenant_text, version_lines
+from tests.support.fakes.config_files import Site, client_line, tenant_text, version_lines
 from tests.support.keys import spki_of
 from workers.config.loading import load_configuration
 from workers.telemetry import queue_exporter as module
@@ -197,7 +197,8 @@ async def test_a_changed_file_is_adopted_and_a_broken_one_is_not(make_harness: M
 
 async def test_client_keys_show_when_the_first_one_ends(make_harness: MakeHarness) -> None:
     """The gauge is the Unix time of the first expiry of a client key."""
-    harness = make_harness()
+    later = f'\n[clients.build-2]\npublic_key = "{client_line()}"\nexpires = 2100-01-01T00:00:00Z\n'
+    harness = make_harness(limits=later)
     await harness.survey()
     assert harness.value("client_expiry_timestamp_seconds", tenant="t0") == 4070908800  # 2099-01-01
 
@@ -237,5 +238,6 @@ async def test_the_certificate_that_ends_first_counts_whichever_authority_issued
     file.write_text(file.read_text().replace('state = "active"', 'state = "next"'))
     file.write_text(file.read_text().replace("epoch = 4", "epoch = 5"))
     await harness.survey()
+    assert harness.value("config_reloads_total", outcome="adopted") == 2
     shown = harness.value("certificate_expiry_timestamp_seconds", tenant="t0", key="release")
     assert shown == (NOW + 100 * DAY).timestamp()

@@ -108,7 +108,7 @@ def test_every_metric_of_hundreds_of_owners_stays_below_two_thousand_series() ->
 
 
 def test_while_all_have_names_there_is_no_other() -> None:
-    """A gauge that says 0 for nobody would be asked about."""
+    """Operators would ask about a gauge that is 0 for ``other``."""
     registry = CollectorRegistry()
     use_all(Metrics(registry), "acme")
     assert not [line for line in series(registry) if f'"{OTHER}"' in line]

@@ -13,7 +13,7 @@ def table(module: str = "/module.so", **environment: str) -> TokenSettings:
 
 
 def test_tables_of_other_owners_are_told_and_whether_they_see_the_same_tokens() -> None:
-    """The owner's own tables and those of nobody are not; a module may see other tokens in another environment."""
+    """The owner's tables and one without an owner are left out; a module may see other tokens in another environment."""
     tokens = {
         "acme": table(SLOTS="1"),
         "acme-2": table(),
