@@ -127,9 +127,11 @@ def _result(outcome: JobOutcome | WireError) -> ArqResult:
 
 
 def test_an_intent_under_a_grant_says_for_whom() -> None:
-    """Subject, and the hash of the token; an envelope of a client has neither."""
+    """Subject, and the hash of the token; an envelope of a client, and one with a damaged grant, have neither."""
     event = event_of(IntentRecord(9, "acme", JOB, LEASE, 1, sealed_under()))
     assert (event.client, event.subject) == ("ci.000102030405060708090a0b0c0d0e0f", "repo:acme/app")
     assert event.evidence_sha256 == (b"e" * 32).hex()
     broken = event_of(IntentRecord(9, "acme", JOB, LEASE, 1, sealed_under(b"rubbish")))
-    assert (broken.subject, broken.evidence_sha256) == ("", "")
+    own = event_of(IntentRecord(9, "acme", JOB, LEASE, 1, Forger(key=ClientKey.generate()).seal()))
+    for event in (broken, own):
+        assert (event.subject, event.evidence_sha256) == ("", "")

@@ -83,7 +83,7 @@ def test_the_files_of_a_stack_load(tmp_path: Path, redis: Address) -> None:
 
 
 def test_the_files_of_an_issuer_load(tmp_path: Path) -> None:
-    """Tenant, issuer and a build with a token name the same issuer and provider."""
+    """Tenant and issuer name the same providers, and the same bounds of a grant."""
     key, tenant = placeholder_key(KeyKind.P256), TENANTS[1]
     (tmp_path / "tenants").mkdir()
     text = tenant_text(tenant, placeholder_key(tenant.kind), ClientKey.generate(), key)
@@ -121,6 +121,8 @@ def test_the_file_of_a_client_loads(tmp_path: Path, redis: Address) -> None:
     )
     config = ClientConfig.from_file(file)
     assert (config.tenant, config.client) == (TENANTS[0].name, CLIENT)
+    assert config.redis is not None
+    assert config.redis.unix_socket == str(redis.socket)
     key = config.client_key()
     assert key is not None
     assert key.kind == "ed25519"

@@ -11,7 +11,7 @@ from workers.dev.private_files import write_private
 
 
 def test_a_private_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    """Mode 0600, whatever the umask is."""
+    """Mode 0600, also under a umask of 0."""
     before = os.umask(0)
     try:
         write_private(tmp_path / "pin", "1234\n")

@@ -39,7 +39,7 @@ def test_the_certificate_passes_the_strict_check(tmp_path: Path, host: str) -> N
 
 
 def test_a_refused_certificate_is_told_by_its_own_fault_and_ends_the_wait(tmp_path: Path) -> None:
-    """However deep redis-py buries it; any other error is told by its kind, and may pass."""
+    """Also as the cause of redis-py's error; any other error is told by its kind, and is waited out."""
     ours, other = tmp_path / "ours", tmp_path / "other"
     for folder in (ours, other):
         folder.mkdir()

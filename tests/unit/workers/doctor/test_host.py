@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from workers.doctor.findings import State
-from workers.doctor.host import check_limits, check_native_loop, check_state_dir
+from workers.doctor.host import LEAST_FREE_BYTES, check_limits, check_native_loop, check_state_dir
 from workers.hsm.native import build, loop
 
 LIMITS = """\
@@ -36,9 +38,18 @@ def test_core_files_of_a_worker_fail() -> None:
 
 
 def test_a_missing_state_directory_is_a_warning(tmp_path: Path) -> None:
-    """The first worker creates it; a writable one passes, or fails for lack of free space."""
+    """The first worker creates it."""
     assert check_state_dir(tmp_path / "state").state is State.WARNING
-    assert check_state_dir(tmp_path).state in {State.OK, State.FAIL}  # by what the disk has left
+
+
+@pytest.mark.parametrize("missing_bytes, state", [(0, State.OK), (1, State.FAIL)])
+def test_a_state_directory_needs_free_disk_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing_bytes: int, state: State
+) -> None:
+    """Without space for the write-ahead log nothing is signed."""
+    free = SimpleNamespace(free=LEAST_FREE_BYTES - missing_bytes)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    assert check_state_dir(tmp_path).state is state
 
 
 def test_a_host_without_the_native_loop_is_told_what_it_costs_and_what_to_do(

@@ -40,6 +40,7 @@ def test_a_host_without_a_relay_has_no_finding(tmp_path: Path) -> None:
 def test_a_good_file_is_good_and_a_redis_that_is_away_was_not_asked(file: Path) -> None:
     """Certificate, descriptors, and Redis of each tenant."""
     found = states(file)
+    assert found.keys() == {"relay.toml", "server.pem", "limits.connections", "nowhere"}
     assert (found["relay.toml"], found["server.pem"], found["nowhere"]) == (State.OK, State.OK, State.SKIPPED)
 
 

@@ -36,15 +36,19 @@ def test_active_versions_are_expected_in_their_tokens(tmp_path: Path) -> None:
     assert expected_keys(load_configuration(site.write().config))["acme"].keys == []
 
 
-def test_no_login_where_the_pin_or_its_record_is_anothers(tmp_path: Path) -> None:
-    """A keypad, and a state directory of another user, are obstacles; own and missing directories are none."""
+def test_no_login_where_the_pin_or_its_record_is_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Obstacles are a keypad, a credential of a unit, and another user's state directory; not an own or a missing one."""
     assert login_obstacle(TOKEN, tmp_path) == ""
     assert login_obstacle(TOKEN, tmp_path / "none") == ""
     assert "keypad" in login_obstacle(replace(TOKEN, login="protected-path"), tmp_path)
-    stat = tmp_path.stat()
-    if os.geteuid() == 0:
-        os.chown(tmp_path, 65534, stat.st_gid)
-        assert "uid 65534" in login_obstacle(TOKEN, tmp_path)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    of_unit = replace(TOKEN, login=PinLogin(pin_file="$CREDENTIALS_DIRECTORY/a"))
+    assert "credential" in login_obstacle(of_unit, tmp_path)
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert f"uid {owner}," in login_obstacle(TOKEN, tmp_path)
 
 
 def test_a_host_started_lane_is_checked_by_its_socket(tmp_path: Path) -> None:
@@ -105,4 +109,5 @@ def test_a_failed_login_says_nothing_about_keys() -> None:
     assert of_token(refused)["token.pin"].fix.endswith("sigmill tokens resume a")
     failed = TokenReport(facts=FACTS, unable=(), problem="CKR_DEVICE_ERROR")
     assert of_token(failed)["token.login"].state is State.FAIL
+    assert "token.keys" not in of_token(failed)
     assert of_token(TokenReport(facts=FACTS, unable=()), skip_reason="x")["token.keys"].state is State.SKIPPED

@@ -59,9 +59,11 @@ async def test_a_body_that_does_not_come_is_refused() -> None:
 
 
 async def test_chunks_that_are_none_are_the_callers_fault() -> None:
-    """400, and no defect of the server in its log."""
-    with pytest.raises(BodyBroken):
+    """400, and the error has none of the bytes."""
+    with pytest.raises(BodyBroken) as caught:
         await received(Request(b"12", web.RequestPayloadError("bytes of a stranger")))
+    assert status_of(caught.value) == 400
+    assert "stranger" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -85,5 +87,5 @@ def test_each_kind_of_error_has_a_status(error: SigningError, status: int) -> No
 
 @pytest.mark.parametrize("wait_s, header", [(0.0, "1"), (0.2, "1"), (1.2, "2"), (None, None)])
 async def test_retry_after_is_in_whole_seconds(wait_s: float | None, header: str | None) -> None:
-    """Rounded up: who comes back earlier is refused again."""
+    """Rounded up: a caller that comes back earlier is refused again."""
     assert json_answer(503, b"{}", retry_after_s=wait_s).headers.get("Retry-After") == header

@@ -52,7 +52,7 @@ class Loop:
 
 
 class Answers:
-    """A site that nobody asks."""
+    """A site that is not asked."""
 
     async def answer(self, request: object) -> web.StreamResponse:
         raise AssertionError
@@ -127,7 +127,7 @@ async def test_errors_are_answered_by_the_site(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_an_address_that_cannot_be_used_is_told_with_its_setting() -> None:
-    """The error has file and key, and no port is open."""
+    """The error has file and key."""
     server = HttpsServer(Answers(), Bounds(connections=1, header_s=1.0), HttpsMetrics(CollectorRegistry()))
     address = Address(host="192.0.2.1", port=0, file="relay.toml", key="port")
     with pytest.raises(ConfigError) as refused:

@@ -1,4 +1,4 @@
-"""Scrubber of a worker: paced, and what it finds is logged, counted and reported before the round ends."""
+"""Scrubber of a worker: paced, and what it finds is logged, counted and reported."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_a_disk_that_fails_ends_a_round_and_not_the_scrubber(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is told, and the next round begins in its time."""
+    """The failure is logged, and the next round begins."""
     rounds = asyncio.Event()
 
     async def fails() -> None:

@@ -1,4 +1,4 @@
-"""Recovery at the start: nothing is claimed before the log of the former process is read and closed."""
+"""Recovery at the start: the log of the former process is read, and its open intents are closed."""
 
 from __future__ import annotations
 
@@ -85,6 +85,11 @@ async def test_a_log_that_cannot_be_written_is_tried_again(
 ) -> None:
     """It is read once."""
     sync, tries = os.fdatasync, 0
+    read: list[Path] = []
+
+    def counted(place: Path) -> Recovered:
+        read.append(place)
+        return recover(place)
 
     def full_at_first(descriptor: int) -> None:
         nonlocal tries
@@ -93,8 +98,10 @@ async def test_a_log_that_cannot_be_written_is_tried_again(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         sync(descriptor)
 
+    monkeypatch.setattr(module, "recover", counted)
     monkeypatch.setattr(os, "fdatasync", full_at_first)
     assert await recover_journal(folder, wal, stop=asyncio.Event()) == [OUTCOME]
+    assert (tries >= 3, read) == (True, [folder])
     assert [type(record) for record in written(folder)] == [OpenedRecord, UnknownRecord, OutcomeRecord]
 
 

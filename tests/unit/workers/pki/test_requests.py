@@ -66,7 +66,7 @@ def test_alternative_names_have_their_kind_before_a_colon(text: str, value: x509
 )  # fmt: skip
 def test_other_alternative_names_are_refused(text: str) -> None:
     """The error says so in the terms of the option."""
-    with pytest.raises(NameInvalid, match="is no (kind of )?alternative name"):
+    with pytest.raises(NameInvalid, match=r"is no (kind of )?alternative name"):
         parse_alternative_name(text)
 
 

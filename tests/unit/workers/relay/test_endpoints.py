@@ -71,11 +71,11 @@ class EndpointSetup:
             metrics=RelayMetrics(self.registry),
         )
 
-    async def submit(self, *sealed: bytes, tenant: str = "acme") -> tuple[Reply, list[str]]:
+    async def submit(self, *sealed: bytes) -> tuple[Reply, list[str]]:
         """The reply, and for each envelope its status or the code of its refusal."""
         envelopes = tuple(messages.SubmittedEnvelope(each, Priority.NORMAL, receipt=False) for each in sealed)
         reply = await self.endpoints.post(
-            messages.JOBS, messages.encoded(messages.SubmitRequest(tenant, envelopes))
+            messages.JOBS, messages.encoded(messages.SubmitRequest("acme", envelopes))
         )
         found = messages.decoded(reply.body, messages.SubmitAnswer).replies
         return reply, [each.refusal.code if each.refusal else each.status.value for each in found]
@@ -147,7 +147,20 @@ async def test_ids_of_another_tenant_reach_no_redis(setup: EndpointSetup) -> Non
 
 async def test_a_tenant_that_is_not_served_is_denied(setup: EndpointSetup) -> None:
     """By each operation."""
-    with pytest.raises(PolicyDenied):
-        await setup.submit(sealed(), tenant="globex")
-    with pytest.raises(PolicyDenied):
-        await setup.endpoints.get(messages.TIME, "globex")
+    ids = messages.encoded(messages.IdsRequest("globex", (THEIRS,)))
+    envelope = messages.SubmittedEnvelope(sealed(tenant="globex"), Priority.NORMAL, receipt=False)
+    posts = {
+        messages.JOBS: messages.encoded(messages.SubmitRequest("globex", (envelope,))),
+        messages.RESULTS: messages.encoded(messages.PollRequest("globex", (THEIRS,), 1000)),
+        messages.STATES: ids,
+        messages.CANCEL: messages.encoded(messages.CancelRequest("globex", "ci", (THEIRS,))),
+        messages.RECEIPTS: ids,
+    }
+    gets = {messages.DIRECTORY, messages.TIME}
+    assert posts.keys() | gets == setup.endpoints.paths
+    for path, body in posts.items():
+        with pytest.raises(PolicyDenied):
+            await setup.endpoints.post(path, body)
+    for path in gets:
+        with pytest.raises(PolicyDenied):
+            await setup.endpoints.get(path, "globex")

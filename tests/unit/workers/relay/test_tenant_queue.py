@@ -41,6 +41,15 @@ class SilentStream:
         await asyncio.Event().wait()
 
 
+class Connections:
+    """Access that tells whether its connections are closed."""
+
+    closed = False
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
 @dataclass(slots=True)
 class ClosesWithOthers:
     """Queue that is closed once all are being closed."""
@@ -75,13 +84,15 @@ async def test_the_end_does_not_wait_for_a_silent_redis(
 ) -> None:
     """The reply stream is left to expire, and the connections are closed."""
     monkeypatch.setattr(tenant_queue, "CLOSE_S", 0.0)
-    queue._replies = SilentStream()  # type: ignore[assignment]
+    connections = Connections()
+    queue._replies, queue.access = SilentStream(), connections  # type: ignore[assignment]
     async with asyncio.timeout(60):
         await queue.close()
+    assert connections.closed
 
 
 async def test_queues_are_closed_at_the_same_time() -> None:
-    """One that is slow delays no other."""
+    """A slow one delays no other."""
     together = asyncio.Barrier(3)
     queues = [ClosesWithOthers(together) for _ in range(3)]
     async with asyncio.timeout(60):

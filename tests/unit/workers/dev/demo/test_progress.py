@@ -51,7 +51,7 @@ def test_without_a_terminal_there_are_few_lines() -> None:
 
 
 def test_on_a_terminal_the_line_is_rewritten() -> None:
-    """On a terminal one line is redrawn until the last."""
+    """The last one ends it."""
     stream, clock = Terminal(), Clock()
     progress = Progress(100, stream, clock)
 

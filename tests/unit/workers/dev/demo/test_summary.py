@@ -9,7 +9,7 @@ from workers.dev.demo.summary import Tally, summary
 
 
 def test_an_unverified_signature_counts_as_failed() -> None:
-    """A signature that does not verify is counted as failed."""
+    """Beside the digests that were refused."""
     tally = Tally(tenant="a", algorithm=Algorithm.ED25519, digests=5, signed=4, verified=3, elapsed_s=2.0)
     tally.failures["hsm.fault"] += 1
 
