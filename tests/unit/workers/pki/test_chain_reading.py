@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -29,7 +30,8 @@ root, middle, leaf = issue(ROOT, by=ROOT), issue(MIDDLE, by=ROOT), issue(LEAF, b
 @pytest.mark.parametrize("change", ["bom", "crlf", "text", "der"])
 def test_a_chain_is_read_as_editors_and_authorities_write_it(change: str) -> None:
     """A byte order mark, CRLF, and text in between change nothing; one DER certificate is a chain of one."""
-    raw, expected = pem(leaf, middle), (leaf, middle)
+    raw = pem(leaf, middle)
+    expected: tuple[x509.Certificate, ...] = (leaf, middle)
     if change == "bom":
         raw = b"\xef\xbb\xbf" + raw
     elif change == "crlf":
