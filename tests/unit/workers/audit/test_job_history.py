@@ -67,7 +67,7 @@ def test_the_events_of_a_job_come_in_the_order_of_the_log(tmp_path: Path) -> Non
 
 
 def test_a_record_that_is_half_written_is_not_there_yet(tmp_path: Path) -> None:
-    """The worker writes while we read; what stands before the tear counts."""
+    """The worker writes while we read; the records before it count."""
     torn = frame(encode_record(ReleasedRecord(2, "acme", JOB, LEASE, "committed")))[:-3]
     write(tmp_path, 1, IntentRecord(1, "acme", JOB, LEASE, 1, b""), tail=torn)
     assert read(tmp_path, JOB) == {JOB: ["intent"]}
@@ -127,7 +127,7 @@ def _result(outcome: JobOutcome | WireError) -> ArqResult:
 
 
 def test_an_intent_under_a_grant_says_for_whom() -> None:
-    """Subject, and the hash of the token; an envelope of a client, and one with a damaged grant, have neither."""
+    """Subject, and the hash of the token; a client's envelope has neither, nor has a damaged grant."""
     event = event_of(IntentRecord(9, "acme", JOB, LEASE, 1, sealed_under()))
     assert (event.client, event.subject) == ("ci.000102030405060708090a0b0c0d0e0f", "repo:acme/app")
     assert event.evidence_sha256 == (b"e" * 32).hex()

@@ -1,4 +1,4 @@
-"""Deletion of old segments at the start and at an interval, also after the disk failed; and the sealer's retention."""
+"""Deletion of old segments, which is tried again after the disk failed; and the retention of the sealer."""
 
 from __future__ import annotations
 

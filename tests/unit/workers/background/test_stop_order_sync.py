@@ -242,7 +242,7 @@ async def test_an_order_is_in_the_log_once(worker: Worker) -> None:
 
 
 async def test_an_order_that_the_log_did_not_take_comes_into_it_after_a_crash(worker: Worker) -> None:
-    """A restart takes it for known, since the folder has it; its record waits in the spool, and is recorded once."""
+    """A restart takes it for known, since the folder has it; its record waits in the spool."""
     worker.log.failures = 1000
     worker.feed[order().order_id] = sign_order(order(), ALICE)
     async with worker.running():

@@ -1,4 +1,4 @@
-"""Certificates of a trial: believed by a client that verifies all that RFC 5280 asks for, as Python does since 3.13."""
+"""Certificates of a trial: accepted by a client that verifies strictly, as Python does since 3.13."""
 
 from __future__ import annotations
 

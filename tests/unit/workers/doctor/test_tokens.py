@@ -39,7 +39,7 @@ def test_active_versions_are_expected_in_their_tokens(tmp_path: Path) -> None:
 def test_no_login_where_the_pin_or_its_record_is_anothers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Obstacles are a keypad, a credential of a unit, and another user's state directory; not an own or a missing one."""
+    """Obstacles are a keypad, a unit's credential, and another user's state directory, but no missing one."""
     assert login_obstacle(TOKEN, tmp_path) == ""
     assert login_obstacle(TOKEN, tmp_path / "none") == ""
     assert "keypad" in login_obstacle(replace(TOKEN, login="protected-path"), tmp_path)

@@ -230,5 +230,5 @@ def test_no_bad_token_costs_more_than_one_signature_and_some_thousand_steps(
 def test_a_good_token_is_far_from_the_bound(setup: FrontSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is not one that everything keeps: it is some times what an ordinary token takes."""
     work = Work(monkeypatch).of(setup.issuer, Build().request(CI.token()))
-    assert (work.signatures, len(setup.signed)) == (1, 2)
+    assert (work.signatures, len(work.parsed), len(setup.signed)) == (1, 4, 2)
     assert MOST_CALLS / 10 < work.calls < MOST_CALLS / 2

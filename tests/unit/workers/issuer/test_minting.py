@@ -138,7 +138,7 @@ def test_a_token_that_names_its_key_serves_no_other_even_as_the_first(setup: Min
 
 
 def test_tokens_that_must_name_their_key_are_refused_without(setup: MintingSetup) -> None:
-    """`bound = true` of the provider."""
+    """The provider has `bound = true`."""
     file = setup.site.file
     file.write_text(file.read_text().replace("[providers.github]\n", "[providers.github]\nbound = true\n"))
     setup.start()
@@ -218,7 +218,7 @@ def test_a_proof_for_another_cluster_is_refused(setup: MintingSetup) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 10_000, b'{"token": 1}'])
 def test_a_body_that_is_no_request_is_malformed(setup: MintingSetup, body: bytes) -> None:
-    """Rubbish is one refusal."""
+    """Each such body is refused."""
     refused = setup.refused(body)
     assert (refused.outcome, refused.code) == (Outcome.MALFORMED, "grant.malformed")
 

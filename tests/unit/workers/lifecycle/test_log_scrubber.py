@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,14 +84,22 @@ async def test_a_round_pauses_after_each_step(
 ) -> None:
     """What signs on this host comes first."""
     monkeypatch.setattr(module, "STEP_BYTES", 1)
-    pauses: list[float] = []
+    steps: list[str] = []
+    to_thread = asyncio.to_thread
 
-    async def pause(seconds: float) -> None:
-        pauses.append(seconds)
+    async def pause(_: float) -> None:
+        steps.append("pause")
+
+    async def on_thread(call: Callable[..., object], *arguments: object, **named: object) -> object:
+        if call.__name__ == "read":
+            steps.append("read")
+        return await to_thread(call, *arguments, **named)
 
     monkeypatch.setattr(asyncio, "sleep", pause)
+    monkeypatch.setattr(asyncio, "to_thread", on_thread)
     await scrubber.scrub()
-    assert len(pauses) >= 8
+    assert len(steps) >= 16
+    assert steps == ["read", "pause"] * (len(steps) // 2)
     await wal.close()
 
 

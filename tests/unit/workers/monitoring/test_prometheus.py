@@ -66,8 +66,9 @@ def test_an_answer_without_data_is_an_error(
 ) -> None:
     """A refused query, and the answer of another program, raise ``PageUnavailable`` (retryable)."""
     server.answer = answer
-    with pytest.raises(PageUnavailable):
+    with pytest.raises(PageUnavailable) as caught:
         metrics.values("g")
+    assert caught.value.retryable
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,6 @@ def test_an_answer_without_data_is_an_error(
     ids=["empty", "page", "not UTF-8", "nested", "no number"],
 )
 def test_what_is_no_answer_of_prometheus_is_an_error(raw: bytes) -> None:
-    """Whatever is wrong with it."""
+    """Each is ``PageUnavailable``."""
     with pytest.raises(PageUnavailable, match="not a Prometheus server"):
         read_answer(raw, ["tenant"])

@@ -86,7 +86,7 @@ def test_the_key_of_one_ceremony_is_not_that_of_another() -> None:
 
 
 def test_the_closing_key_is_in_no_text() -> None:
-    """Neither in the ceremony's text nor in the record: a reader of the file cannot close another key by it."""
+    """Nor is it in the record: a reader of the file cannot close another key by it."""
     begun = ceremony()
     made = record(begun=begun)
     secret = begun._closing_key.private_bytes_raw()

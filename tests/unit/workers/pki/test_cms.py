@@ -65,7 +65,7 @@ def test_what_is_signed_is_read_and_verified(name: str) -> None:
 
 
 def test_a_changed_byte_is_noticed_wherever_it_is() -> None:
-    """In content, attributes, signature or structure: a changed statement is refused, or has the same content."""
+    """A statement with a changed byte is refused, or has the same content."""
     raw = signed("p256")
     for i in range(len(raw)):
         changed = raw[:i] + bytes((raw[i] ^ 1,)) + raw[i + 1 :]

@@ -98,7 +98,7 @@ def test_a_request_that_its_key_did_not_sign_is_noticed() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 100_000, b'{"statement": 1}'])
 def test_other_content_is_refused(raw: bytes) -> None:
-    """Whatever was signed."""
+    """Each is ``OriginInvalid``."""
     with pytest.raises(OriginInvalid):
         read_origin(raw)
 

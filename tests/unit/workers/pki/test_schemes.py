@@ -1,4 +1,4 @@
-"""Signature algorithms of certificate requests, beside those that OpenSSL writes."""
+"""Signature algorithms of certificate requests, compared with those that OpenSSL writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No secret is left in what leaves a host: by where it stands, and by what it is."""
+"""No secret leaves a host: settings are masked by their names, and texts by the content of secret files."""
 
 from __future__ import annotations
 

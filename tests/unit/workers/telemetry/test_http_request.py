@@ -85,7 +85,7 @@ def test_no_bytes_raise_anything_else(received: bytes) -> None:
 
 
 def test_head_is_asked_as_get() -> None:
-    """The answer is then cut."""
+    """The page is made as for GET."""
     assert Request("HEAD", "/metrics", headers={"accept-encoding": "gzip"}).environ() == {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": "/metrics",

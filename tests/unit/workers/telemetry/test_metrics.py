@@ -36,7 +36,7 @@ def test_an_algorithm_that_is_none_of_ours_is_other(name: str) -> None:
 
 
 def test_every_algorithm_and_reason_is_its_own_label() -> None:
-    """The closed sets."""
+    """Both are closed sets."""
     assert [algorithm_label(name) for name in Algorithm] == list(Algorithm)
     assert [reason_label(reason) for reason in RESULT_REASONS] == list(RESULT_REASONS)
 

@@ -51,7 +51,7 @@ def test_without_a_terminal_there_are_few_lines() -> None:
 
 
 def test_on_a_terminal_the_line_is_rewritten() -> None:
-    """The last one ends it."""
+    """The last call ends the line."""
     stream, clock = Terminal(), Clock()
     progress = Progress(100, stream, clock)
 

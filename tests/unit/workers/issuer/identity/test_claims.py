@@ -41,7 +41,7 @@ def rule(expected: str | int | bool | ClaimRule) -> ClaimRule:
     ],
 )
 def test_a_claim_that_fits_is_no_misfit(path: str, expected: str | int | bool | ClaimRule) -> None:
-    """Equal texts, numbers, booleans and nested claims fit, and a text that its pattern matches as a whole."""
+    """Equal texts, numbers, booleans and nested claims fit, and a text that a pattern matches."""
     assert misfit(CLAIMS, path, rule(expected)) is None
 
 
