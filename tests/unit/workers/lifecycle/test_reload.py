@@ -116,7 +116,7 @@ async def reload(worker: Worker, reloader: Reloader, files: Configuration | Exce
 
 
 async def test_a_changed_configuration_is_adopted_by_every_part(worker: Worker, reloader: Reloader) -> None:
-    """The files first, because lanes start from them; then the lanes, and then who reads the configuration."""
+    """The files first, because lanes start from them; then the lanes, and then the parts that read it."""
     report = await reload(worker, reloader, AFTER)
     assert worker.events == ["files", "lanes", "listener", "lanes reloaded"]
     assert (report.outcome, report.changed, report.gone) == ("adopted", ("acme", "initech"), ("globex",))

@@ -13,7 +13,7 @@ def table(module: str = "/module.so", **environment: str) -> TokenSettings:
 
 
 def test_tables_of_other_owners_are_told_and_whether_they_see_the_same_tokens() -> None:
-    """Own tables and those without an owner are left out; in another environment a module has other tokens."""
+    """Own tables and those without an owner are left out; another environment may show other tokens."""
     tokens = {
         "acme": table(SLOTS="1"),
         "acme-2": table(),
