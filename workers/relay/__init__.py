@@ -3,6 +3,7 @@
 settings       ``relay.toml``
 checking       check of that file, for an operator
 admission      bounds on requests and waiting clients; what is beyond them is shed
+shares         what a tenant may have of them beside others
 waiting        clients that wait for results, by job
 tenant_queue   one tenant's queue in Redis, and the loops that bring results to its waiting clients
 endpoints      operations of the protocol: a request's body in, an answer out

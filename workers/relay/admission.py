@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import Randomness
 from queueing.errors import QueueUnavailable
+from workers.relay.shares import Shares
 
 if TYPE_CHECKING:
     from workers.relay.settings import RelaySettings
@@ -20,6 +20,10 @@ JOBS_PER_CLIENT: Final = 40
 MOST_BODY_BYTES_IN_HAND: Final = 256 * 1024 * 1024
 """Bytes of bodies that were received and not processed yet, of all requests together."""
 
+_WAITING_TIMES: Final = 3
+"""Share of waiting clients and of their jobs: to wait is what a client of a tenant in order does most of its time, a request is over in
+milliseconds. So one tenant among several may have three quarters of these places, and half of the requests."""
+
 _LEAST_RETRY_S: Final = 1.0
 _MOST_RETRY_S: Final = 5.0
 """Clients that are shed together come back spread over this time."""
@@ -28,10 +32,11 @@ _MOST_RETRY_S: Final = 5.0
 class Shed(QueueUnavailable):
     """The relay has as much in hand as it may; come later."""
 
-    def __init__(self, message: str, *, cause: str, retry_after_s: float) -> None:
-        """``cause``: ``requests``, ``bodies``, ``waiting``, ``tenant`` or ``draining``, for the metric."""
+    def __init__(self, message: str, *, cause: str, tenant: str, retry_after_s: float) -> None:
+        """``cause``: one of ``SHED_CAUSES``, for the metric. ``tenant``: the one whose share is used; '' for other causes."""
         super().__init__(message, retry_after_s=retry_after_s)
         self.cause = cause
+        self.tenant = tenant
 
 
 class Body:
@@ -53,19 +58,24 @@ class Admission:
     """Counts of what is in hand. ``randomness`` spreads the time after which shed clients come back."""
 
     def __init__(self, settings: RelaySettings, *, randomness: Randomness = random) -> None:
-        self._settings = settings
         self._randomness = randomness
         self._body_bytes = 0
-        self._waiting: Counter[str] = Counter()
-        self._jobs = 0
-        self.requests = 0
-        """Requests in hand that are no polls."""
+        limits, redis_of = settings.limits, settings.redis_of()
+        most = limits.waiting_clients
+        self._requests = Shares(limits.requests, redis_of)
+        self._waiting = Shares(most, redis_of, times=_WAITING_TIMES, own=settings.own_shares())
+        self._jobs = Shares(most * JOBS_PER_CLIENT, redis_of, times=_WAITING_TIMES)
         self.draining = False
+
+    @property
+    def requests(self) -> int:
+        """Requests in hand that are no polls."""
+        return self._requests.taken
 
     @property
     def waiting(self) -> int:
         """Clients that wait for results."""
-        return self._waiting.total()
+        return self._waiting.taken
 
     @contextlib.contextmanager
     def body(self) -> Iterator[Body]:
@@ -83,36 +93,37 @@ class Admission:
         self._body_bytes += count
 
     @contextlib.contextmanager
-    def request(self) -> Iterator[None]:
-        """Within the block the relay has one request more in hand. Raises ``Shed``."""
+    def request(self, tenant: str) -> Iterator[None]:
+        """Within the block the relay has one request of the tenant more in hand. Raises ``Shed``."""
         if self.draining:
             raise self._shed("the relay is being stopped", "draining")
-        if self.requests >= self._settings.limits.requests:
+        if not self._requests.are_free():
             raise self._shed("the relay has too many requests in hand", "requests")
-        self.requests += 1
-        try:
+        if not self._requests.may_take(tenant):
+            raise self._shed(
+                "the relay has too many requests of this tenant in hand, or of others of its Redis",
+                "tenant_requests",
+                tenant,
+            )
+        with self._requests.held(tenant):
             yield
-        finally:
-            self.requests -= 1
 
     @contextlib.contextmanager
     def waiting_client(self, tenant: str, jobs: int) -> Iterator[None]:
         """Within the block one client more of the tenant waits, for so many jobs. Raises ``Shed``."""
-        most = self._settings.limits.waiting_clients
         if self.draining:
             raise self._shed("the relay is being stopped", "draining")
-        if self.waiting >= most or self._jobs + jobs > most * JOBS_PER_CLIENT:
+        if not (self._waiting.are_free() and self._jobs.are_free(jobs)):
             raise self._shed("too many clients wait at the relay", "waiting")
-        if self._waiting[tenant] >= self._settings.share(tenant):
-            raise self._shed("too many clients of this tenant wait at the relay", "tenant")
-        self._waiting[tenant] += 1
-        self._jobs += jobs
-        try:
+        if not (self._waiting.may_take(tenant) and self._jobs.may_take(tenant, jobs)):
+            raise self._shed(
+                "too many clients of this tenant wait at the relay, or of others of its Redis",
+                "tenant",
+                tenant,
+            )
+        with self._waiting.held(tenant), self._jobs.held(tenant, jobs):
             yield
-        finally:
-            self._waiting[tenant] -= 1
-            self._jobs -= jobs
 
-    def _shed(self, message: str, cause: str) -> Shed:
+    def _shed(self, message: str, cause: str, tenant: str = "") -> Shed:
         spread_s = (_MOST_RETRY_S - _LEAST_RETRY_S) * self._randomness.random()
-        return Shed(message, cause=cause, retry_after_s=_LEAST_RETRY_S + spread_s)
+        return Shed(message, cause=cause, tenant=tenant, retry_after_s=_LEAST_RETRY_S + spread_s)

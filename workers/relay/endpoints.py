@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -80,22 +81,22 @@ class Endpoints:
 
     async def post(self, path: str, body: bytes) -> Reply:
         """Answer to a message. Raises ``EnvelopeMalformed`` where it is none, ``Shed`` where the relay has too much in hand."""
-        if path == messages.RESULTS:
-            return await self._results(body)
-        with self._admission.request():
-            return await self._posts[path](body)
+        return await self._posts[path](body)
 
     async def get(self, path: str, tenant: str) -> Reply:
         """Answer to a question about one tenant."""
-        with self._admission.request():
-            return await self._gets[path](self._queue(tenant))
+        with self._in_hand(tenant) as queue:
+            return await self._gets[path](queue)
 
     async def _submit(self, body: bytes) -> Reply:
         request = messages.decoded(body, messages.SubmitRequest)
-        queue = self._queue(request.tenant)
+        with self._in_hand(request.tenant) as queue:
+            return await self._submitted(queue, request.envelopes)
+
+    async def _submitted(self, queue: TenantQueue, envelopes: Sequence[messages.SubmittedEnvelope]) -> Reply:
         receipts: list[Receipt | None] = []
         submissions: list[Submission] = []
-        for number, each in enumerate(request.envelopes, 1):
+        for number, each in enumerate(envelopes, 1):
             try:
                 submissions.append(self._submission(queue, each))
                 receipts.append(None)
@@ -141,9 +142,9 @@ class Endpoints:
 
     async def _states(self, body: bytes) -> Reply:
         request = messages.decoded(body, messages.IdsRequest)
-        queue = self._queue(request.tenant)
-        ours, _ = _split(queue.tenant, request.job_ids)
-        states = await queue.access.look_up(ours, confirmed=queue.access.confirms) if ours else []
+        with self._in_hand(request.tenant) as queue:
+            ours, _ = _split(queue.tenant, request.job_ids)
+            states = await queue.access.look_up(ours, confirmed=queue.access.confirms) if ours else []
         known = dict(zip(ours, states, strict=True))
         return Reply(
             messages.encoded(
@@ -153,18 +154,17 @@ class Endpoints:
 
     async def _cancel(self, body: bytes) -> Reply:
         request = messages.decoded(body, messages.CancelRequest)
-        queue = self._queue(request.tenant)
-        _refuse_foreign(queue.tenant, request.job_ids)
-        statuses = await queue.access.cancel(request.client, request.job_ids, now_ms=unix_ms())
+        with self._in_hand(request.tenant) as queue:
+            _refuse_foreign(queue.tenant, request.job_ids)
+            statuses = await queue.access.cancel(request.client, request.job_ids, now_ms=unix_ms())
         return Reply(messages.encoded(statuses))
 
     async def _receipts(self, body: bytes) -> Reply:
         request = messages.decoded(body, messages.IdsRequest)
-        queue = self._queue(request.tenant)
-        _refuse_foreign(queue.tenant, request.job_ids)
-        return Reply(
-            messages.encoded(await queue.access.receipts(request.job_ids) if request.job_ids else [])
-        )
+        with self._in_hand(request.tenant) as queue:
+            _refuse_foreign(queue.tenant, request.job_ids)
+            proofs = await queue.access.receipts(request.job_ids) if request.job_ids else []
+        return Reply(messages.encoded(proofs))
 
     async def _directory(self, queue: TenantQueue) -> Reply:
         published = await queue.access.directory()
@@ -172,6 +172,13 @@ class Endpoints:
 
     async def _time(self, queue: TenantQueue) -> Reply:
         return Reply(messages.encoded(await queue.access.time_ms()))
+
+    @contextlib.contextmanager
+    def _in_hand(self, tenant: str) -> Iterator[TenantQueue]:
+        """Queue of the tenant; within the block it has one request more in hand. Raises ``PolicyDenied`` and ``Shed``."""
+        queue = self._queue(tenant)
+        with self._admission.request(tenant):
+            yield queue
 
     def _queue(self, tenant: str) -> TenantQueue:
         queue = self._queues.get(tenant)

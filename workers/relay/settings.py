@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -46,6 +47,9 @@ class TlsSettings(_Strict, frozen=True):
 class RelayLimits(_Strict, frozen=True):
     """``[limits]``. ``waiting_clients``: polls at once; ``requests``: other requests at once; more are asked to come later.
 
+    A tenant among several has at most three quarters of the polls and half of the other requests, less while others have many,
+    and so have the tenants of one Redis together where there are several.
+
     ``connections``: more are closed. ``header_s`` and ``body_s``: longest time from a connection or an answer to the end of the
     next request's headers, and to the end of its body.
     """
@@ -60,7 +64,7 @@ class RelayLimits(_Strict, frozen=True):
 class RelayTenantSettings(_Strict, frozen=True):
     """``[tenants.NAME]``: the tenant's queue, as the tenant's own Redis user. ``waiting_clients``: its share of the polls.
 
-    Without a share, a tenant among several has three quarters of them.
+    Without it, a tenant among several has at most three times as many as are free beside them.
     """
 
     redis: RedisConfig
@@ -113,13 +117,22 @@ class RelaySettings(_Strict, frozen=True, kw_only=True):
             },
         )
 
-    def share(self, tenant: str) -> int:
-        """Waiting clients that this tenant may have."""
-        own = self.tenants[tenant].waiting_clients
-        whole = self.limits.waiting_clients
-        if own is not None:
-            return min(own, whole)
-        return whole if len(self.tenants) == 1 else max(whole * 3 // 4, 1)
+    def own_shares(self) -> dict[str, int]:
+        """Waiting clients of the tenants for which the file says so."""
+        shares = ((name, tenant.waiting_clients) for name, tenant in self.tenants.items())
+        return {name: share for name, share in shares if share is not None}
+
+    def redis_of(self) -> dict[str, Hashable]:
+        """All tenants, with the address of the Redis of each: tenants with an equal one have the same outages."""
+        return {name: _address(tenant.redis) for name, tenant in self.tenants.items()}
+
+
+def _address(redis: RedisConfig) -> Hashable:
+    if redis.sentinel is not None:
+        return frozenset(redis.sentinel.nodes), redis.sentinel.primary
+    if redis.cluster is not None:
+        return frozenset(redis.cluster)
+    return redis.unix_socket or (redis.host, redis.port)
 
 
 def _redis(path: Path, tenant: str, redis: RedisConfig) -> RedisConfig:

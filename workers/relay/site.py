@@ -106,7 +106,7 @@ class RelaySite:
         if isinstance(error, Shed):
             outcome = "shed"
             self._metrics.shed.labels(error.cause).inc()
-            self._log_shed(error.cause)
+            self._log_shed(error)
         elif isinstance(error, BodyTooSlow):
             outcome = "slow"
         elif error.retryable:
@@ -114,11 +114,14 @@ class RelaySite:
         self._metrics.requests.labels(endpoint, outcome).inc()
         return _json(status_of(error), error)
 
-    def _log_shed(self, cause: str) -> None:
+    def _log_shed(self, shed: Shed) -> None:
         now_s = time.monotonic()
-        if cause != "draining" and now_s - self._shed_logged_s >= _SHED_LOGGED_S:
+        if shed.cause != "draining" and now_s - self._shed_logged_s >= _SHED_LOGGED_S:
             self._shed_logged_s = now_s
-            log.warning("relay.shedding", extra={"cause": cause, "waiting": self._admission.waiting})
+            log.warning(
+                "relay.shedding",
+                extra={"cause": shed.cause, "tenant": shed.tenant, "waiting": self._admission.waiting},
+            )
 
 
 def _message(reply: Reply) -> web.Response:

@@ -450,8 +450,9 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "relay.stopped": LogEvent("info", "The relay has ended."),
     "relay.shedding": LogEvent(
         "warning",
-        "The relay has too much in hand (`cause`) and tells clients to come later; logged once a minute.",
-        ("cause", "waiting"),
+        "The relay has too much in hand (`cause`; `tenant`: of this one, or of others of its Redis) and tells clients to come later;"
+        " logged once a minute.",
+        ("cause", "tenant", "waiting"),
     ),
     "relay.redis_failed": LogEvent(
         "warning",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from queueing.config.redis import RedisConfig
 from workers.relay.settings import RelayLimits, RelaySettings, RelayTenantSettings, TlsSettings
 
@@ -17,3 +19,9 @@ def settings(**tenants: int | None) -> RelaySettings:
             name: RelayTenantSettings(redis=redis, waiting_clients=share) for name, share in tenants.items()
         },
     )
+
+
+def at_hosts(made: RelaySettings, **hosts: str) -> RelaySettings:
+    """The settings with the Redis of these tenants at other hosts."""
+    moved = {name: replace(made.tenants[name], redis=RedisConfig(host=host)) for name, host in hosts.items()}
+    return replace(made, tenants={**made.tenants, **moved})

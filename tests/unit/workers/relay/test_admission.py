@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from tests.support.clocks.fixed_random import FixedRandom
-from tests.support.relay.relay_settings import settings
+from tests.support.relay.relay_settings import at_hosts, settings
 from workers.relay import admission as module
 from workers.relay.admission import Admission, Shed
 
@@ -21,10 +23,10 @@ def cause(shed: pytest.ExceptionInfo[Shed]) -> str:
 def test_requests_beyond_the_limit_are_told_to_come_later() -> None:
     """One that has ended makes room for the next one, also when it failed."""
     made = admission()
-    with made.request():
-        with pytest.raises(ZeroDivisionError), made.request():
+    with made.request("acme"):
+        with pytest.raises(ZeroDivisionError), made.request("acme"):
             _ = 1 / 0
-        with made.request(), pytest.raises(Shed) as shed, made.request():
+        with made.request("acme"), pytest.raises(Shed) as shed, made.request("acme"):
             pass
     assert cause(shed) == "requests"
     assert made.requests == 0
@@ -34,7 +36,7 @@ def test_requests_beyond_the_limit_are_told_to_come_later() -> None:
 def test_clients_that_are_shed_come_back_spread(randomness: float, wait_s: float) -> None:
     """Not all of them in one moment."""
     made = admission(randomness)
-    with made.request(), made.request(), pytest.raises(Shed) as shed, made.request():
+    with made.request("acme"), made.request("acme"), pytest.raises(Shed) as shed, made.request("acme"):
         pass
     assert shed.value.retry_after_s == wait_s
     assert shed.value.retryable
@@ -57,13 +59,65 @@ def test_waiting_clients_are_bounded_over_all_tenants() -> None:
 
 
 @pytest.mark.parametrize(
-    "tenants, share", [({"acme": None}, 4), ({"acme": 9}, 4), ({"acme": 1, "globex": None}, 1)]
+    "tenants, share",
+    [
+        ({"acme": None}, 4),
+        ({"acme": 9}, 4),
+        ({"acme": 1, "globex": None}, 1),
+        ({"acme": 4, "globex": None}, 4),
+        ({"acme": None, "globex": None}, 3),
+    ],
 )
 def test_a_tenants_share_is_its_own_setting_or_what_leaves_room(
     tenants: dict[str, int | None], share: int
 ) -> None:
     """Never more than there is."""
-    assert settings(**tenants).share("acme") == share
+    made = Admission(settings(**tenants))
+    with contextlib.ExitStack() as stack:
+        for _ in range(share):
+            stack.enter_context(made.waiting_client("acme", 1))
+        with pytest.raises(Shed), made.waiting_client("acme", 1):
+            pass
+
+
+def test_a_tenant_leaves_as_many_requests_to_others_as_it_has() -> None:
+    """Of two it has one; the other tenant gets the last one, also when the first tenant asks again."""
+    made = admission(acme=None, globex=None)
+    with made.request("acme"):
+        with pytest.raises(Shed) as own, made.request("acme"):
+            pass
+        with made.request("globex"), pytest.raises(Shed) as all_of_them, made.request("acme"):
+            pass
+    assert (cause(own), cause(all_of_them)) == ("tenant_requests", "requests")
+    assert (own.value.tenant, all_of_them.value.tenant) == ("acme", "")
+    assert made.requests == 0
+
+
+def test_tenants_of_one_redis_leave_room_for_those_of_another() -> None:
+    """Each for its own would leave none: the second tenant of a silent Redis is told to come later, that of another one is not."""
+    made = Admission(at_hosts(settings(acme=None, globex=None, initech=None), initech="other.example"))
+    with made.request("acme"):
+        with pytest.raises(Shed) as request, made.request("globex"):
+            pass
+        with made.request("initech"):
+            pass
+    with made.waiting_client("acme", 1), made.waiting_client("acme", 1), made.waiting_client("acme", 1):
+        with pytest.raises(Shed) as poll, made.waiting_client("globex", 1):
+            pass
+        with made.waiting_client("initech", 1):
+            pass
+    assert (cause(request), cause(poll)) == ("tenant_requests", "tenant")
+
+
+def test_few_polls_for_many_jobs_leave_room_for_others() -> None:
+    """As many clients of one job do."""
+    made = admission(acme=None, globex=None)
+    with made.waiting_client("acme", 3 * module.JOBS_PER_CLIENT):
+        with pytest.raises(Shed) as shed, made.waiting_client("acme", 1):
+            pass
+        with made.waiting_client("globex", module.JOBS_PER_CLIENT):
+            pass
+    assert (cause(shed), shed.value.tenant) == ("tenant", "acme")
 
 
 def test_the_jobs_of_waiting_clients_are_bounded_too() -> None:
@@ -94,9 +148,9 @@ def test_bytes_of_bodies_are_bounded_and_given_back(monkeypatch: pytest.MonkeyPa
 def test_nothing_new_is_taken_while_it_is_drained() -> None:
     """Requests in hand stay counted until they have ended."""
     made = admission()
-    with made.request(), made.waiting_client("acme", 1):
+    with made.request("acme"), made.waiting_client("acme", 1):
         made.draining = True
-        with pytest.raises(Shed) as request, made.request():
+        with pytest.raises(Shed) as request, made.request("acme"):
             pass
         with pytest.raises(Shed) as poll, made.waiting_client("acme", 1):
             pass

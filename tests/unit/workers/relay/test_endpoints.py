@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Never, cast
 
 import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from queueing.broker.job_values import QueuedState
+from queueing.broker.job_values import CancelStatus, QueuedState
 from queueing.broker.submissions import Receipt, Receipts, Submission, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
+from queueing.client.delivery.queue_access import PublishedDirectory
 from queueing.errors import EnvelopeMalformed, LimitBacklog, PolicyDenied
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
@@ -19,7 +21,7 @@ from queueing.protocol.jobs import job_id_of
 from queueing.protocol.priorities import Priority
 from tests.support.fakes.submitting import NO_CAP, submission
 from tests.support.relay.relay_settings import settings
-from workers.relay.admission import Admission
+from workers.relay.admission import Admission, Shed
 from workers.relay.endpoints import Endpoints, Reply
 from workers.relay.tenant_queue import TenantQueue
 from workers.relay.waiting import WaitingClient
@@ -58,16 +60,59 @@ class Queue:
         self.looked_up += job_ids
         return [QUEUED] * len(job_ids)
 
+    async def cancel(self, client: str, job_ids: Sequence[str], *, now_ms: int) -> list[CancelStatus]:
+        del client, now_ms
+        return [CancelStatus.CANCELLED] * len(job_ids)
+
+    async def receipts(self, job_ids: Sequence[str]) -> list[bytes | None]:
+        return [None] * len(job_ids)
+
+    async def directory(self) -> PublishedDirectory:
+        return PublishedDirectory(None, None)
+
+    async def time_ms(self) -> int:
+        return 0
+
+
+class SilentAccess:
+    """Access to a Redis that takes every command, and answers none. ``asked`` is set by the first one."""
+
+    confirms = False
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def silence(self, *_: object, **__: object) -> Never:
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    submit = look_up = cancel = receipts = directory = time_ms = silence
+
+
+class SilentQueue:
+    """The tenant ``globex``, whose Redis is silent."""
+
+    tenant = "globex"
+    reply_id = "r" * 32
+
+    def __init__(self) -> None:
+        self.access = SilentAccess()
+
 
 class EndpointSetup:
-    def __init__(self) -> None:
+    """Endpoints for the tenant ``acme``, or for these."""
+
+    def __init__(self, others: Mapping[str, SilentQueue] | None = None) -> None:
         self.queue = Queue()
         self.registry = CollectorRegistry()
-        made = settings(acme=None)
+        queues = {"acme": self.queue, **(others or {})}
+        made = settings(**dict.fromkeys(queues))
+        self.admission = Admission(made)
         self.endpoints = Endpoints(
             made,
-            {"acme": cast("TenantQueue", self.queue)},
-            admission=Admission(made),
+            cast("dict[str, TenantQueue]", queues),
+            admission=self.admission,
             metrics=RelayMetrics(self.registry),
         )
 
@@ -164,3 +209,51 @@ async def test_a_tenant_that_is_not_served_is_denied(setup: EndpointSetup) -> No
     for path in gets:
         with pytest.raises(PolicyDenied):
             await setup.endpoints.get(path, "globex")
+
+
+Ask = Callable[[Endpoints, str], Awaitable[Reply]]
+
+
+def posted(path: str, message: Callable[[str], object]) -> Ask:
+    return lambda endpoints, tenant: endpoints.post(path, messages.encoded(message(tenant)))
+
+
+def submit_of(tenant: str) -> messages.SubmitRequest:
+    each = messages.SubmittedEnvelope(sealed(tenant=tenant), Priority.NORMAL, receipt=False)
+    return messages.SubmitRequest(tenant, (each,))
+
+
+def job_of(tenant: str) -> str:
+    return f"{{{tenant}}}" + "0" * 32
+
+
+ASKING: dict[str, Ask] = {
+    messages.JOBS: posted(messages.JOBS, submit_of),
+    messages.STATES: posted(messages.STATES, lambda name: messages.IdsRequest(name, (job_of(name),))),
+    messages.CANCEL: posted(
+        messages.CANCEL, lambda name: messages.CancelRequest(name, "ci", (job_of(name),))
+    ),
+    messages.RECEIPTS: posted(messages.RECEIPTS, lambda name: messages.IdsRequest(name, (job_of(name),))),
+    messages.DIRECTORY: lambda endpoints, tenant: endpoints.get(messages.DIRECTORY, tenant),
+    messages.TIME: lambda endpoints, tenant: endpoints.get(messages.TIME, tenant),
+}
+
+
+@pytest.mark.parametrize("path", ASKING)
+async def test_requests_of_a_tenant_whose_redis_is_silent_leave_room_for_others(path: str) -> None:
+    """Of two places it gets one; its next request is told to come later, and another tenant's is answered."""
+    silent = SilentQueue()
+    made = EndpointSetup({"globex": silent})
+    ask = ASKING[path]
+    first, second = (asyncio.ensure_future(ask(made.endpoints, "globex")) for _ in range(2))
+    try:
+        await silent.access.asked.wait()
+        assert (await ask(made.endpoints, "acme")).body
+        assert (first.done(), second.done()) == (False, True)
+        with pytest.raises(Shed):
+            second.result()
+    finally:
+        first.cancel()
+        second.cancel()
+        await asyncio.wait([first, second])
+    assert made.admission.requests == 0

@@ -54,3 +54,24 @@ def test_what_is_wrong_is_named(file: Path, old: str, new: str, key: str) -> Non
     with pytest.raises(ConfigError) as refused:
         RelaySettings.from_file(file)
     assert refused.value.key.startswith(key)
+
+
+def test_tenants_of_one_redis_are_known_by_its_address(file: Path) -> None:
+    """With any user and database, and with Sentinels and nodes in any order."""
+    tables = {
+        "a": 'host = "q"',
+        "b": 'host = "q"\nusername = "b"\ndatabase = 1',
+        "c": 'host = "q"\nport = 6380',
+        "d": 'unix_socket = "q"',
+        "e": 'cluster = ["q:1", "r:2"]',
+        "f": 'cluster = ["r:2", "q:1"]',
+        "g": 'sentinel = { nodes = ["q:1", "r:2"], primary = "p" }',
+        "h": 'sentinel = { nodes = ["r:2", "q:1"], primary = "p" }',
+        "i": 'sentinel = { nodes = ["q:1", "r:2"], primary = "other" }',
+    }
+    file.write_text(GOOD + "".join(f"[tenants.{name}.redis]\n{text}\n" for name, text in tables.items()))
+    found = RelaySettings.from_file(file).redis_of()
+    assert found["a"] == found["b"]
+    assert found["e"] == found["f"]
+    assert found["g"] == found["h"]
+    assert len(set(found.values())) == 7
