@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from queueing.aio.events import wait_for
@@ -17,7 +17,7 @@ from queueing.client.delivery.reply_stream import BLOCK_S, ReplyReader
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.redis.connection import connect
 from queueing.unix_time import unix_ms
-from workers.relay.waiting import WaitingClient, WaitingClients
+from workers.relay.waiting import WaitingClient, WaitingClients, groups_of
 
 if TYPE_CHECKING:
     from queueing.config.redis import RedisConfig
@@ -71,7 +71,7 @@ class TenantQueue:
         """
         loop = asyncio.get_running_loop()
         with self.clients.waiting(job_ids, loop.time()) as client:
-            await self._look(client, check=check)
+            await self._look([client], check=check)
             if not client.complete and await wait_for(client.some, wait_s) and len(client.job_ids) > 1:
                 await asyncio.sleep(GATHER_S)
             return client
@@ -109,26 +109,33 @@ class TenantQueue:
         await self.access.aclose()
 
     async def _sweep_once(self) -> None:
-        before_s = asyncio.get_running_loop().time() - CHECK_S
-        for client in self.clients.unchecked(before_s):
-            await self._look(client, check=True)
+        await self._check(self.clients.unchecked(asyncio.get_running_loop().time() - CHECK_S))
         jobs = self.clients.jobs()
         for first in range(0, len(jobs), _MOST_JOBS):
             self.clients.hand_over(await self._results(jobs[first : first + _MOST_JOBS]))
 
-    async def _look(self, client: WaitingClient, *, check: bool) -> None:
-        job_ids = list(client.job_ids)
+    async def _check(self, clients: Iterable[WaitingClient]) -> None:
+        """Look up whether the queue has the jobs of these clients, many clients in a round trip."""
+        for group in groups_of(clients, _MOST_JOBS):
+            await self._look(group, check=True)
+
+    async def _look(self, clients: Sequence[WaitingClient], *, check: bool) -> None:
+        job_ids = list(dict.fromkeys(job_id for client in clients for job_id in client.job_ids))
         for first in range(0, len(job_ids), _MOST_JOBS):
             part = job_ids[first : first + _MOST_JOBS]
+            lost: set[str] = set()
             if not check:
                 found = await self._results(part)
             else:
                 states = await self.access.look_up(part, confirmed=self.access.confirms)
                 found = _done(part, states)
-                client.lacks(job_id for job_id, state in zip(part, states, strict=True) if state.lost)
-            for job_id, result in found.items():
-                client.add(job_id, result)
-        client.checked = client.checked or check  # a look-up that failed is repeated by the next sweep
+                lost.update(job_id for job_id, state in zip(part, states, strict=True) if state.lost)
+            for client in clients:
+                client.lacks(client.job_ids & lost)
+                for job_id in client.job_ids & found.keys():
+                    client.add(job_id, found[job_id])
+        for client in clients:
+            client.checked = client.checked or check  # a look-up that failed is repeated by the next sweep
 
     async def _results(self, job_ids: Sequence[str]) -> dict[str, bytes]:
         if self.access.confirms:

@@ -99,3 +99,17 @@ class WaitingClients:
         """Have every client answered now, with what there is."""
         for client in self._all:
             client.some.set()
+
+
+def groups_of(clients: Iterable[WaitingClient], most_jobs: int) -> Iterator[list[WaitingClient]]:
+    """Groups of clients that name at most so many jobs together, or of one client that names more."""
+    group: list[WaitingClient] = []
+    jobs: set[str] = set()
+    for client in clients:
+        if group and len(jobs) + len(client.job_ids - jobs) > most_jobs:
+            yield group
+            group, jobs = [], set()
+        group.append(client)
+        jobs |= client.job_ids
+    if group:
+        yield group

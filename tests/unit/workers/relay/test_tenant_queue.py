@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -32,6 +33,23 @@ class FailingOnce:
         if len(self.asked) == 1:
             raise QueueUnavailable("it is away")
         return [LOST for _ in job_ids]
+
+
+@dataclass(slots=True)
+class Counting:
+    """Access that counts its round trips; ``failing`` is the number of the one that fails. It has no job but ``done``."""
+
+    done: Mapping[str, bytes] = field(default_factory=dict)
+    failing: int = 0
+    confirms: bool = True
+    asked: list[list[str]] = field(default_factory=list)
+
+    async def look_up(self, job_ids: Sequence[str], *, confirmed: bool) -> list[QueuedState]:
+        del confirmed
+        self.asked.append(list(job_ids))
+        if len(self.asked) == self.failing:
+            raise QueueUnavailable("it is away")
+        return [replace(LOST, result=self.done.get(job_id)) for job_id in job_ids]
 
 
 class SilentStream:
@@ -77,6 +95,53 @@ async def test_a_check_that_failed_is_repeated_by_the_next_sweep(queue: TenantQu
         assert not client.checked
         await queue._sweep_once()
         assert (client.checked, client.unknown) == (True, {JOB})
+
+
+async def test_many_clients_are_checked_in_few_round_trips(queue: TenantQueue) -> None:
+    """128 jobs in each, and each job once: results do not wait for a round trip of each client."""
+    access = Counting({"{acme}7": b"result"})
+    queue.access = access  # type: ignore[assignment]
+    since_s = asyncio.get_running_loop().time() - tenant_queue.CHECK_S
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(queue.clients.waiting([f"{{acme}}{number}", "{acme}shared"], since_s))
+            for number in range(254)
+        ]
+        late = stack.enter_context(queue.clients.waiting(["{acme}3"], since_s + 60.0))
+        await queue._check(queue.clients.unchecked(since_s))
+        assert [len(each) for each in access.asked] == [128, 128]
+        assert [each.checked for each in clients] == [True] * 254
+        assert clients[7].found == {"{acme}7": b"result"}
+        assert clients[7].unknown == {"{acme}shared"}
+        assert clients[8].unknown == {"{acme}8", "{acme}shared"}
+        assert (late.checked, late.unknown) == (False, set()), "its job may be on its way still"
+
+
+async def test_clients_that_were_checked_before_a_failure_stay_so(queue: TenantQueue) -> None:
+    """The next sweep continues with those that are left."""
+    queue.access = access = Counting(failing=2)  # type: ignore[assignment]
+    since_s = asyncio.get_running_loop().time() - tenant_queue.CHECK_S
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(queue.clients.waiting([f"{{acme}}{number}"], since_s))
+            for number in range(130)
+        ]
+        with pytest.raises(QueueUnavailable):
+            await queue._sweep_once()
+        assert [each.checked for each in clients] == [True] * 128 + [False] * 2
+        await queue._sweep_once()
+        assert all(each.checked for each in clients)
+        assert [len(each) for each in access.asked[:3]] == [128, 2, 2]
+
+
+async def test_a_client_of_many_jobs_is_checked_by_itself(queue: TenantQueue) -> None:
+    """In as many round trips as its jobs need."""
+    queue.access = access = Counting()  # type: ignore[assignment]
+    jobs = [f"{{acme}}{number}" for number in range(300)]
+    with queue.clients.waiting([JOB], 0.0) as small, queue.clients.waiting(jobs, 0.0) as large:
+        await queue._check([small, large])
+        assert [len(each) for each in access.asked] == [1, 128, 128, 44]
+        assert (small.unknown, large.unknown) == ({JOB}, set(jobs))
 
 
 async def test_the_end_does_not_wait_for_a_silent_redis(
