@@ -1,13 +1,15 @@
 """Refresh of the files of providers' keys: at an interval, and when the lane meets an unknown key.
 
 A file stays as it is while its provider is away: old keys verify tokens until ``max_keys_age_s``. A key that the provider has
-withdrawn is gone with the next successful fetch.
+withdrawn is gone with the next successful fetch. Providers are fetched side by side, each in a thread of its own: one that hangs
+delays no other.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from queueing.files.durable_file import replace_durably
@@ -16,6 +18,7 @@ from workers.issuer.identity.provider_keys import encode_keys
 from workers.issuer.identity.signed_token import REFRESH_S
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from threading import Event
 
     from workers.issuer.issuer_file import IssuerConfiguration
@@ -39,33 +42,53 @@ class KeyRefresher:
         self._configuration = configuration
         self._tried_s: dict[str, float] = {}
         self._due_s = dict.fromkeys(configuration.providers, 0.0)
+        self._running: dict[str, Future[str]] = {}
 
     def refresh_all(self) -> dict[str, str]:
         """Fetch the keys of all providers; the error of each that failed, by its name."""
-        return {name: why for name in self._configuration.providers if (why := self._refresh(name))}
+        providers = self._configuration.providers
+        with self._threads() as threads:
+            found = dict(zip(providers, threads.map(self._refresh, providers), strict=True))
+        return {name: why for name, why in found.items() if why}
 
     def watch(self, listener: RefreshListener | None, stop: Event) -> None:
-        """Refresh each provider at its interval, and when it is asked for, until ``stop`` is set.
+        """Refresh each provider at its interval, and when it is asked for, until ``stop`` is set and what runs has ended.
 
         A provider that is asked for is fetched at most once in ``REFRESH_S``; earlier requests for it are dropped.
         """
-        while not stop.is_set():
-            now_s = time.monotonic()
-            for name, due_s in self._due_s.items():
-                if due_s <= now_s and not stop.is_set():
-                    failed = self._refresh(name)
-                    self._due_s[name] = time.monotonic() + (RETRY_S if failed else INTERVAL_S)
-            if listener is None:
-                stop.wait(_WATCH_S)
-            elif (wanted := listener.wait(_WATCH_S)) is not None:
-                self.asked(wanted, time.monotonic())
+        with self._threads() as threads:
+            while not stop.is_set():
+                self._note_ended()
+                self._start_due(threads)
+                if listener is None:
+                    stop.wait(_WATCH_S)
+                elif (wanted := listener.wait(_WATCH_S)) is not None:
+                    self.asked(wanted, time.monotonic())
 
     def asked(self, name: str, now_s: float) -> bool:
-        """Make a provider due now, unless it was fetched within ``REFRESH_S`` (monotonic); whether it is."""
+        """Make a provider due now, unless it was fetched within ``REFRESH_S`` (monotonic); whether it is. A fetch that runs is enough."""
         if name not in self._due_s or now_s - self._tried_s.get(name, -REFRESH_S) < REFRESH_S:
             return False
         self._due_s[name] = now_s
         return True
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Pool with a thread for each provider: of fewer threads, providers that hang could have all."""
+        return ThreadPoolExecutor(
+            max(1, len(self._configuration.providers)), thread_name_prefix="provider-keys"
+        )
+
+    def _start_due(self, threads: ThreadPoolExecutor) -> None:
+        now_s = time.monotonic()
+        for name, due_s in self._due_s.items():
+            if due_s <= now_s and name not in self._running:
+                self._running[name] = threads.submit(self._refresh, name)
+
+    def _note_ended(self) -> None:
+        """Say when those are due again whose fetch has ended. Raises what is a defect."""
+        for name in [name for name, fetch in self._running.items() if fetch.done()]:
+            failed = self._running.pop(name).result()
+            self._due_s[name] = time.monotonic() + (RETRY_S if failed else INTERVAL_S)
 
     def _refresh(self, name: str) -> str:
         """Fetch and write the keys of one provider; why it failed, or ''."""
