@@ -26,7 +26,7 @@ def time_of(tenant: str) -> bytes:
 async def test_a_silent_redis_costs_its_own_tenant(
     farm: Farm, relay: RelayProcess, own_redis: RedisProcess
 ) -> None:
-    """Two of the four requests wait for it, the next ones are told to come later, and the neighbour's digests are signed."""
+    """Two of the four requests wait for it, the next ones are told to come later, and the neighbour's digests are signed. When it answers, so does the relay."""
     assert b" 200 " in await relay.exchange(time_of("globex"))
     own_redis.pause()
     silent = [asyncio.create_task(relay.exchange(time_of("globex"))) for _ in range(4)]
@@ -37,6 +37,9 @@ async def test_a_silent_redis_costs_its_own_tenant(
             job = await client.submit("release", digests(8), timeout_s=60.0)
             assert len(await client.wait(job, timeout_s=60.0)) == 8
         assert relay.metric('sigmill_relay_shed_total{cause="requests"}') == 0
+        own_redis.resume()
+        while b" 200 " not in await relay.exchange(time_of("globex")):
+            continue
     finally:
         for each in silent:
             each.cancel()
