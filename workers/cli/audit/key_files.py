@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from queueing.errors import ConfigError
+from queueing.errors import ConfigError, ProofInvalid
 from queueing.files.regular_file import read_regular
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.transparency.notes import VerifierKey, read_verifier_key
@@ -45,8 +45,16 @@ def _lines_of(file: Path) -> list[tuple[int, str]]:
 
 
 def trusted_keys(file: Path) -> list[VerifierKey]:
-    """Keys that sign checkpoints. Raises ``ConfigError`` or ``ProofInvalid``."""
-    keys = [read_verifier_key(line) for _, line in _lines_of(file)]
+    """Keys that sign checkpoints. Raises ``ConfigError``, with the number of a line that is no key."""
+    keys: list[VerifierKey] = []
+    for number, line in _lines_of(file):
+        try:
+            keys.append(read_verifier_key(line))
+        except ProofInvalid as error:
+            problem = f"line {number} is no key of checkpoints: {error.message}"
+            raise ConfigError(
+                str(file), "", problem, "Copy the lines that `sigmill audit keys` prints."
+            ) from None
     if not keys:
         raise ConfigError(
             str(file), "", "there is no key in it", "Ask the operator for the keys of the record."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from queueing.errors import ConfigError, ProofInvalid
+from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey
 from queueing.transparency.notes import Ed25519NoteKey
 from tests.support.fakes.config_files import p256_key, spki_text
@@ -73,8 +73,9 @@ def test_a_wrong_line_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="line 2 is not a key in base64") as raised:
         service_keys(written(tmp_path, "\nnot base64\n"))
     assert raised.value.remedy
-    with pytest.raises(ProofInvalid):
-        trusted_keys(written(tmp_path, "sigmill+00+AAAA\n"))
+    with pytest.raises(ConfigError, match="line 2 is no key of checkpoints") as raised:
+        trusted_keys(written(tmp_path, "# of host 1\nsigmill+00+AAAA\n"))
+    assert raised.value.remedy
 
 
 @pytest.mark.parametrize("second", [1, 2], ids=["the same key", "another key"])

@@ -15,7 +15,7 @@ import pytest
 from click import UsageError
 from click.testing import CliRunner, Result
 
-from queueing.errors import ConfigError, InputUnreadable, ProofInvalid
+from queueing.errors import ConfigError, InputUnreadable
 from queueing.protocol.jobs import job_id_of
 from queueing.transparency.event_entries import EVENT_KINDS
 from queueing.transparency.notes import Ed25519NoteKey
@@ -188,7 +188,7 @@ def test_without_any_key_nothing_is_proven(bundle: Path) -> None:
 @pytest.mark.parametrize("content", ["", "nonsense\n", "\xff"])
 def test_a_file_without_keys_of_checkpoints_is_an_error(bundle: Path, content: str) -> None:
     (bundle.parent / "vkeys").write_bytes(content.encode("latin-1"))
-    assert isinstance(verify(bundle).exception, ConfigError | ProofInvalid)
+    assert isinstance(verify(bundle).exception, ConfigError)
 
 
 def test_a_file_of_clients_that_is_none_names_the_line(bundle: Path) -> None:
