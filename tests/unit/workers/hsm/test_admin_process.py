@@ -65,7 +65,7 @@ def with_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenAddress:
 def test_a_command_logs_in_under_the_lock_of_the_tokens_lanes(
     with_pin: TokenAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lane that starts meanwhile waits until a refused PIN is on record, and tries it not again."""
+    """A lane that starts meanwhile waits until a refused PIN is on record, and does not try it again."""
 
     def refuse(*_: Any, **__: Any) -> None:
         assert is_locked(login_lock(tmp_path))
@@ -95,10 +95,13 @@ def recorded(state_dir: Path) -> list[object]:
 
 
 def log_in(
-    where: TokenAddress, monkeypatch: pytest.MonkeyPatch, failure: HsmFailure | None = None
+    where: TokenAddress,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: HsmFailure | None = None,
+    done: list[str] | None = None,
 ) -> list[str]:
     """Log in for a search of keys; what was done in order: the login, the search, the logout."""
-    done: list[str] = []
+    done = [] if done is None else done
 
     class Pool:
         sessions = (None,)
@@ -124,7 +127,7 @@ def log_in(
 def test_a_login_of_a_command_is_on_record_with_its_user(
     with_pin: TokenAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under the tenant whose token it is; one without a worker's state directory leaves nothing."""
+    """Under the tenant whose token it is; a command without ``login`` leaves no record."""
     assert log_in(with_pin, monkeypatch) == ["logged in", "asked", "logged out"]
     assert recorded(tmp_path) == []
     log_in(replace(with_pin, login=login_of_this_user("acme")), monkeypatch)
@@ -147,8 +150,10 @@ def test_a_login_that_cannot_be_recorded_is_used_for_nothing(
 ) -> None:
     """The error says where room is missing, and the session is closed."""
     (tmp_path / "events").write_text("a file where the folder belongs")
+    done: list[str] = []
     with pytest.raises(TokenUnavailable, match=f"cannot be recorded in {tmp_path}/events"):
-        log_in(replace(with_pin, login=login_of_this_user("acme")), monkeypatch)
+        log_in(replace(with_pin, login=login_of_this_user("acme")), monkeypatch, done=done)
+    assert done == ["logged in", "logged out"]
 
 
 def other(
@@ -189,7 +194,7 @@ def test_a_token_that_no_other_owner_selects_is_accepted(tmp_path: Path, theirs:
 
 
 def test_a_token_that_another_owners_lane_uses_is_refused(tmp_path: Path) -> None:
-    """Whatever the tables say; the owner's own lanes go on beside it."""
+    """Whatever the tables say; a command of the owner is not refused."""
     claim_token(tmp_path, FOUND.identity("/module.so"), table="globex", owner="globex")
     with pytest.raises(TokenUnavailable, match="globex"):
         _refuse_token_of_others(FOUND, address(tmp_path))

@@ -38,7 +38,7 @@ def raw_of(r: int, s: int, half: int) -> bytes:
 
 @pytest.mark.parametrize("half", HALVES)
 def test_a_signature_is_encoded_as_cryptography_encodes_it(half: int) -> None:
-    """Many random values, and as many with leading zeros or the top bit set."""
+    """Random values of random lengths: with and without leading zeros, with and without the top bit."""
     rng = random.Random(half)
     top = 521 if half == 66 else half * 8
     for _ in range(5_000):

@@ -64,7 +64,8 @@ def test_the_names_of_the_table_are_those_that_python_pkcs11_knows() -> None:
 def test_a_code_without_a_class_is_read_from_the_message(row: Fault) -> None:
     failure = translate(pkcs11.exceptions.PKCS11Error(f"Unmapped error code {hex(row.code)}"))
     assert failure.code == row.code
-    assert failure.action is failure_for_code(row.code).action
+    assert (failure.code_name, failure.action) == (row.name, row.action)
+    assert failure_for_code(row.code).action is row.action
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_the_text_of_a_foreign_exception_is_not_passed_on() -> None:
         (pkcs11.exceptions.MechanismInvalid, Action.PERMANENT),
     ],
 )
-def test_the_action_is_the_one_that_the_study_found(cls: type[Exception], action: Action) -> None:
+def test_a_failure_has_its_action(cls: type[Exception], action: Action) -> None:
     assert translate(cls()).action is action
 
 

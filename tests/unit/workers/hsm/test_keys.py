@@ -1,4 +1,4 @@
-"""A key is found by its public key alone, on tokens that show things in different ways, and judged by what it shows."""
+"""A key is found by its public key alone, however the token shows it, and judged by its attributes."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_a_token_that_fails_while_attributes_are_read_is_no_refusal_of_the_key()
 
 
 def test_a_public_object_that_fails_is_no_key_that_is_missing() -> None:
-    """The search is as much in doubt as the key itself."""
+    """Whether the token has the key is not known then."""
     found = public(1, P256, b"a")
     found.bulk, found.fails = FunctionFailed(), frozenset(found.values)
     with pytest.raises(HsmFailure, match="CKR_FUNCTION_FAILED"):

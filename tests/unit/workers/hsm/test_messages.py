@@ -40,7 +40,7 @@ def sign(monkeypatch: pytest.MonkeyPatch, public_key: PublicKey, key: object, me
     return messages.sign_message(cast("Any", None), public_key, message)
 
 
-def test_an_edwards_key_signs_the_message_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edwards_key_signs_the_message_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ed25519 hashes by itself; a digest of the message would be another signature."""
     key = ed25519.Ed25519PrivateKey.generate()
 
@@ -58,8 +58,10 @@ def test_another_keys_signature_does_not_leave(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_message_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It never reaches the module."""
+    """A larger one never reaches the module."""
     key = ed25519.Ed25519PrivateKey.generate()
+
+    monkeypatch.setattr(FakeEdwardsKey, "sign", lambda *_, **__: pytest.fail("the module has it"))
 
     with pytest.raises(Invalid, match="65537 bytes"):
         sign(monkeypatch, spki(key), FakeEdwardsKey(key), bytes(65_537))

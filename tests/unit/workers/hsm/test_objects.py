@@ -1,4 +1,4 @@
-"""Attributes are read without trust in their form: a value that is none costs itself, never the search."""
+"""Attributes are read without trust in their form: a value of a wrong form is none, and never ends the search."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_is_written_is_read_again(attribute: Attribute, value: object) -> N
 def test_a_search_that_the_module_refuses_is_ended_at_once(
     search: type[FakeSearch], error: PKCS11Error
 ) -> None:
-    """Else python-pkcs11 ends it when it is collected, and prints a traceback into the worker's log."""
+    """Otherwise python-pkcs11 ends it when it is collected, and prints a traceback into the worker's log."""
     search.refusal = error
     with pytest.raises(type(error)):
         objects(cast("pkcs11.Session", None), {})

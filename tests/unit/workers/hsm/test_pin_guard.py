@@ -108,7 +108,7 @@ def test_a_refused_pin_is_tried_once(
 
 
 def test_a_right_pin_leaves_nothing_behind(pins: RefusedPins, tmp_path: Path) -> None:
-    """The drafts hold zeros during the login and are removed after it."""
+    """During the login its files hold only zeros; after it they are removed."""
     with pin_attempt(pins, "acme", PIN):
         drafts = [file for file in tmp_path.rglob("*") if file.is_file()]
         assert {file.read_bytes().strip(b"\0") for file in drafts} == {b""}

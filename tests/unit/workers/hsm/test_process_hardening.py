@@ -12,7 +12,7 @@ from workers.hsm.process_hardening import locked, one_start_at_a_time, start_loc
 
 
 def test_lanes_wait_for_those_of_the_same_module_only(tmp_path: Path) -> None:
-    """However the configuration comes to its file; until the start is over."""
+    """A symlink to the module names the same module; the lock ends with the start."""
     (tmp_path / "vendor.so").touch()
     (tmp_path / "link.so").symlink_to(tmp_path / "vendor.so")
     own, link, other = (
@@ -24,7 +24,7 @@ def test_lanes_wait_for_those_of_the_same_module_only(tmp_path: Path) -> None:
 
 
 def test_a_start_that_fails_is_over(tmp_path: Path) -> None:
-    """The next one may come."""
+    """The next lane may start."""
     with pytest.raises(RuntimeError), one_start_at_a_time(tmp_path, "/vendor.so"):
         raise RuntimeError
     assert not is_locked(start_lock(tmp_path, "/vendor.so"))
@@ -40,7 +40,7 @@ def test_a_lane_starts_where_it_may_not_lock(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_lock_by_root_belongs_to_the_owner_of_the_state_directory(tmp_path: Path) -> None:
-    """Else the service's user could not open it, and would log in beside another lane."""
+    """Otherwise the service's user could not open it, and would log in at the same time as another lane."""
     os.chown(tmp_path, 12345, 12345)
     with locked(tmp_path / "lane-login.acme.lock"):
         facts = (tmp_path / "lane-login.acme.lock").stat()

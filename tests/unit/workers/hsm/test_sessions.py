@@ -40,12 +40,14 @@ class FakeToken:
         self.events: list[str] = []
         self.pins: list[object] = []
         self.broken: set[str] = set()
+        self.opens = 0
         self.limit = limit
         self.fails: Exception | None = None
         self.logged_in_by_another = False
         self._opened = 0
 
     def open(self, *, rw: bool, user_pin: object = None, attribute_mapper: object = None) -> FakeSession:
+        self.opens += 1
         if self.fails is not None:
             raise self.fails
         if self._opened >= self.limit:
@@ -147,7 +149,7 @@ def test_a_refused_pin_is_tried_once_and_marked() -> None:
         pool_of(token)
     assert caught.value.pin_failure
     assert "1234" not in str(caught.value)
-    assert token.events == []
+    assert (token.opens, token.events) == (1, [])
 
 
 def test_replacing_a_broken_session_leaves_the_others_and_the_login() -> None:
@@ -172,9 +174,9 @@ def test_a_session_that_cannot_be_replaced_is_a_failure_that_may_be_tried_again(
     assert cast("FakeSession", pool.replace(0)).name == "s4"
 
 
-def test_closing_goes_on_past_a_broken_session() -> None:
+def test_closing_continues_after_a_broken_session() -> None:
     token = FakeToken()
     pool = pool_of(token)
     token.broken.update({"s1", "s3"})
     pool.close()
-    assert token.events[-1] == "close login"
+    assert token.events[4:] == ["close s1", "close s2", "close s3", "close login"]

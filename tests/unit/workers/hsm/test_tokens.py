@@ -88,7 +88,7 @@ def test_no_match_and_several_are_errors_that_say_how_many_and_list_what_is_ther
         assert part in caught.value.message
 
 
-def test_a_token_pulled_out_between_two_calls_is_passed_over() -> None:
+def test_a_token_pulled_out_between_two_calls_is_skipped() -> None:
     gone = FakeSlot(9, "release", fails=TokenNotPresent())
     assert select_token(module_with(gone, RELEASE), TokenSelect(label="release")).slot.slot_id == 1
 

@@ -20,6 +20,7 @@ from tests.support.fakes.recording_log import RecordingLog
 from tests.support.fakes.shards import Shards
 from workers.active_job import ActiveJob
 from workers.active_jobs import ActiveJobs
+from workers.intake import poll_schedule
 from workers.intake.claimer import Claimer, Reply
 from workers.intake.ready_tenants import ReadyTenants
 from workers.limits.rate_limiter import RateLimiter
@@ -46,6 +47,7 @@ class Queue:
     replies: dict[str, Reply] = field(default_factory=dict)
     lost: bool = False
     dispatched: list[ActiveJob] = field(default_factory=list)
+    dispatches: int = 0
 
     async def claim(self, requests: Sequence[ClaimRequest]) -> list[Reply]:
         if self.lost:
@@ -54,6 +56,7 @@ class Queue:
 
     async def dispatch(self, jobs: Sequence[ActiveJob]) -> None:
         self.dispatched += jobs
+        self.dispatches += 1
 
 
 @dataclass
@@ -117,6 +120,7 @@ async def test_claimed_jobs_are_registered_and_dispatched_together(worker: Worke
     }
     await worker.claim("acme", "globex")
     assert [job.job_id for job in worker.queue.dispatched] == [b"a", b"b", b"c"]
+    assert worker.queue.dispatches == 1
     assert (len(worker.jobs), worker.claimer.busy) == (3, True)
     assert list(worker.ready) == ["acme", "globex"]
 
@@ -156,7 +160,7 @@ async def test_a_job_with_a_recovered_outcome_is_published_and_not_signed_again(
 
 
 async def test_excess_jobs_are_refused_with_an_error_that_says_when_to_come_back(worker: Worker) -> None:
-    """One that cannot be read is refused for that."""
+    """A job that cannot be read is refused with the error of that."""
     sealed = seal(envelope(1), ClientKey.generate())
     good = claimed(b"good", payload=encode_job(sealed, JobHints(), 1))
     worker.queue.replies = {"acme": result(excess=(good, claimed(b"gone", payload=None)))}
@@ -167,8 +171,10 @@ async def test_excess_jobs_are_refused_with_an_error_that_says_when_to_come_back
     assert isinstance(gone.failure, JobExpired)
 
 
-async def test_a_refused_claim_of_one_tenant_does_not_stop_the_others(worker: Worker) -> None:
-    """It is counted, and the tenant is polled again soon: its doorbell may not be armed."""
+async def test_a_refused_claim_of_one_tenant_does_not_stop_the_others(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted, and the tenant is in the next poll, before its turn: its doorbell may not be armed."""
     worker.queue.replies = {
         "acme": QueueUnavailable("WRONGTYPE"),
         "globex": result(claimed(b"c", tenant="globex")),
@@ -176,6 +182,10 @@ async def test_a_refused_claim_of_one_tenant_does_not_stop_the_others(worker: Wo
     await worker.claim("acme", "globex")
     assert [job.job_id for job in worker.queue.dispatched] == [b"c"]
     assert worker.value("redis_errors_total", operation="claim") == 1
+    assert "acme" not in worker.ready
+    monkeypatch.setattr(poll_schedule, "OTHERS_AT_ONCE", 0)
+    worker.ready.poll(1.0, 1.0)
+    assert "acme" in worker.ready
 
 
 async def test_jobs_of_a_round_trip_that_no_replica_confirms_are_not_dispatched(worker: Worker) -> None:
@@ -207,10 +217,12 @@ async def test_a_lost_reply_is_raised(worker: Worker) -> None:
 
 
 async def test_a_suspect_makes_its_tenant_wait(worker: Worker) -> None:
-    """Until the suspect is settled, nothing else of the tenant is claimed."""
+    """Nothing else of the tenant is claimed until the suspect is settled."""
     suspect = ClaimedJob(
         tenant="acme", job_id=b"s", due_ms=b"1", attempt=1, payload=b"", lease=b"w:1", crashes=2, alone=True
     )
     worker.queue.replies = {"acme": result(suspect, more=True)}
     await worker.claim("acme")
     assert list(worker.ready.claimable()) == []
+    worker.ready.job_settled(worker.queue.dispatched[0])
+    assert list(worker.ready.claimable()) == ["acme"]

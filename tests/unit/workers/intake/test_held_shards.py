@@ -1,4 +1,4 @@
-"""Held shards: which tenants wait for replicas, and for how long."""
+"""Held shards: the tenants that wait for replicas, and for how long."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def setup() -> ShardSetup:
 
 
 def test_only_tenants_of_the_shard_that_does_not_confirm_are_held(setup: ShardSetup) -> None:
-    """The others are claimed for as ever."""
+    """Tenants of another shard are claimed for."""
     setup.held.unconfirmed(["acme"])
     assert setup.held_tenants() == ["acme", "ajax"]
     assert setup.now_s < setup.held.until_s() <= setup.now_s + FIRST_HOLD_S
@@ -48,7 +48,8 @@ def test_a_shard_is_held_longer_each_time_and_not_at_all_once_it_confirms(setup:
         holds.append(setup.held.until_s() - setup.now_s)
         setup.now_s = setup.held.until_s()
         assert setup.held_tenants() == []
-        assert setup.held.until_s() == math.inf, "who waits for it would not sleep"
+        assert setup.held.until_s() == math.inf, "a hold that is over is no time to wait for"
+    assert holds[:7] == sorted(holds[:7])
     assert holds[0] < LONGEST_HOLD_S < holds[-1] <= LONGEST_SHARD_HOLD_S
     setup.held.confirmed(["globex"])
     setup.held.unconfirmed(["acme"])
@@ -78,7 +79,7 @@ def test_a_single_redis_is_one_shard(setup: ShardSetup) -> None:
 
 
 def test_each_tenant_is_looked_up_once_however_many_commits_wait(setup: ShardSetup) -> None:
-    """A thousand tenants of one shard wait, and a thousand of another are ready: the loop has a lane to feed meanwhile."""
+    """The cost is linear: a thousand tenants of one shard wait, and a thousand of another are ready."""
     away, ready = [f"away-{i}" for i in range(1000)], [f"ready-{i}" for i in range(1000)]
     setup.shards.places = {**dict.fromkeys(away, "one:1"), **dict.fromkeys(ready, "two:1")}
     setup.shards.unconfirmed = set(away)

@@ -1,4 +1,4 @@
-"""Tenants that may have jobs: who puts them there, and what wakes the claim loop."""
+"""Tenants that may have jobs: what makes them ready, and what wakes the claim loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def woken(ready: ReadyTenants) -> bool:
 
 
 async def test_a_doorbell_makes_its_tenant_ready_and_wakes_the_loop(ready: ReadyTenants) -> None:
-    """Until the next round begins."""
+    """The loop is woken until the next round begins."""
     ready.ring("acme")
     assert (list(ready), await woken(ready)) == (["acme"], True)
     ready.begin_round()

@@ -55,7 +55,7 @@ def test_a_refusal_of_one_tenant_does_not_affect_another() -> None:
 
 
 def test_the_first_claim_that_is_carried_out_ends_it() -> None:
-    """Of any tenant."""
+    """A claim of any tenant shows that Redis carries claims out."""
     intake = Intake()
     intake.refusals.refused("acme", RIGHTS)
     assert intake.refusals.total
@@ -86,7 +86,7 @@ def test_a_reason_is_news_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "error, everybody",
+    "error, server_wide",
     [
         (NoPermissionError("no permissions to run the 'evalsha' command"), True),
         (OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), True),
@@ -97,6 +97,6 @@ def test_a_reason_is_news_once() -> None:
         (ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), False),
     ],
 )
-def test_refusals_of_the_server_are_told_from_those_of_a_key(error: RedisError, everybody: bool) -> None:
+def test_refusals_of_the_server_are_told_from_those_of_a_key(error: RedisError, server_wide: bool) -> None:
     """By redis-py's class, or by Redis' code where that has none."""
-    assert unavailable("claim jobs", error).server_wide is everybody
+    assert unavailable("claim jobs", error).server_wide is server_wide

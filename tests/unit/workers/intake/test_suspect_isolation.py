@@ -20,7 +20,7 @@ def test_a_tenant_waits_until_its_last_job_is_settled() -> None:
 
 
 def test_other_tenants_do_not_wait() -> None:
-    """A tenant that plants suspects holds up itself alone."""
+    """A tenant that plants suspects delays only its own jobs."""
     isolation = SuspectIsolation()
     for tenant in ("acme", "globex"):
         isolation.began(tenant)
@@ -29,7 +29,7 @@ def test_other_tenants_do_not_wait() -> None:
 
 
 def test_a_tenant_without_a_job_does_not_wait() -> None:
-    """Its jobs were settled while the reply was on its way: no later one would end the wait."""
+    """Its jobs were settled before the reply came: no job is left whose end would end the wait."""
     isolation = SuspectIsolation()
     isolation.wait("acme")
     assert not isolation.is_waiting("acme")

@@ -67,7 +67,7 @@ def test_weights_divide_the_budget() -> None:
 
 
 def test_a_tenant_that_was_idle_has_not_saved_up() -> None:
-    """It starts level with the others: at most one round goes to it alone."""
+    """It starts level with the others: it gets at most one round more than they do."""
     shares = FairShares(Weights())
     serve(shares, {"busy": EVERYTHING}, 100.0, rounds=1000)
     served = serve(shares, {"busy": EVERYTHING, "back": EVERYTHING}, 100.0, rounds=20)

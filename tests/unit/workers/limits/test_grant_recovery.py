@@ -10,6 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from queueing.errors import EnvelopeSignature, GrantExhausted, LogUnavailable, SigningError
+from queueing.protocol.envelope import read_unverified
+from queueing.protocol.jobs import JobHints
 from tests.support.fakes.active_jobs import job_in_work, signed
 from tests.support.fakes.config_files import Site, tenant_text
 from tests.support.fakes.grants import NOW_MS, grant, issuer_text, sealed_grant, sealed_under
@@ -72,7 +74,7 @@ def counts(folder: Path) -> list[int]:
 
 
 def test_a_job_that_was_signed_is_counted(tmp_path: Path) -> None:
-    """And one of a client is not."""
+    """With its grant and its content; a job of a client, which has no grant, is not counted."""
     folder = log_of(tmp_path / "log", intent(sealed_under()), outcome(done()))
     ((found, content, digests),) = counted_before(folder, since_s=0).counted
     assert (found, len(content), digests) == (grant(), 16, 2)
@@ -158,16 +160,19 @@ async def test_a_log_that_cannot_be_read_whole_stops_grants_from_before_the_star
     assert not budgets.uncounted
 
 
-async def test_a_restart_goes_on_counting(tmp_path: Path) -> None:
+async def test_a_restart_continues_the_count_of_a_grant(tmp_path: Path) -> None:
     """Of a cap of three, one digest is left; a repetition of the job is permitted."""
     small = sealed_grant(max_digests=3)
     folder = log_of(tmp_path / "log", intent(sealed_under(small)), outcome(done()))
     budgets = GrantBudgets(cast("Redis", None), with_an_issuer(tmp_path))
     await budgets.recover(folder, int(segment_path(folder, 1).stat().st_mtime * 1000))
-    job = job_in_work(count=2)
-    job.grant = grant(max_digests=3)
+    job, again = job_in_work(count=2), job_in_work(count=2)
+    job.grant = again.grant = grant(max_digests=3)
     with pytest.raises(GrantExhausted):
         budgets.reserve(job, NOW_MS)
+    envelope = read_unverified(sealed_under(small)).envelope
+    again.set_content(b"sealed", envelope, JobHints(n=2), 1)
+    budgets.reserve(again, NOW_MS)
     one = job_in_work(count=1)
     one.grant = grant(max_digests=3)
     budgets.reserve(one, NOW_MS)
@@ -175,8 +180,10 @@ async def test_a_restart_goes_on_counting(tmp_path: Path) -> None:
 
 
 async def test_a_service_without_issuers_reads_nothing(tmp_path: Path) -> None:
-    """Its restart is as quick as before."""
+    """It has no grants to count: even a log that cannot be read changes nothing."""
     config = CurrentConfig(load_configuration(Site(tmp_path).write().config))
     unreadable = tmp_path / "log"
     unreadable.write_text("no folder")
-    await GrantBudgets(cast("Redis", None), config).recover(unreadable, NOW_MS)
+    budgets = GrantBudgets(cast("Redis", None), config)
+    await budgets.recover(unreadable, NOW_MS)
+    assert not budgets.uncounted

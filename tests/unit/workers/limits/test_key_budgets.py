@@ -29,11 +29,13 @@ class Usage(Counter[str]):
 
     refuse = False
     lose = False
+    round_trips = 0
     damaged: frozenset[str] = frozenset()
 
     async def increment(
         self, _: Redis, amounts: Mapping[UsagePeriod, int]
     ) -> dict[UsagePeriod, int | QueueUnavailable]:
+        self.round_trips += 1
         if self.refuse:
             return {period: QueueUnavailable("READONLY") for period in amounts}
         for period, amount in amounts.items():
@@ -68,17 +70,19 @@ async def test_jobs_within_the_budget_are_reserved_in_one_round_trip(
     """Together they may use all of it."""
     assert await budgets.reserve([job_in_work(None, 4), job_in_work(None, 6)], NOW_MS) == {}
     assert usage == {"release": 10}
+    assert usage.round_trips == 1
 
 
 async def test_a_job_that_exceeds_the_budget_is_refused_and_a_smaller_one_is_not(
     usage: Usage, budgets: KeyBudgets
 ) -> None:
-    """Digests of the refused job are given back; the error says how many are left, and until when."""
+    """Digests of the refused job are given back; the error says how many are left, and how long."""
     large, small = job_in_work(None, 11), job_in_work(None, 3)
     refused = await budgets.reserve([large, small], NOW_MS)
     assert list(refused) == [large]
     error = refused[large]
     assert isinstance(error, LimitBudget)
+    assert "has 10 of 10 digests left" in error.message
     assert error.retry_after_s == PERIOD_S - 1
     await budgets.return_unused()
     assert usage == {"release": 3}
@@ -90,7 +94,7 @@ async def test_a_key_without_a_budget_costs_nothing(usage: Usage, budgets: KeyBu
     assert await budgets.reserve([job], NOW_MS) == {}
     budgets.settle(job)
     await budgets.return_unused()
-    assert usage == {}
+    assert (usage, usage.round_trips) == ({}, 0)
 
 
 async def test_signed_digests_stay_spent(usage: Usage, budgets: KeyBudgets) -> None:

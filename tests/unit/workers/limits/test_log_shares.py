@@ -1,10 +1,11 @@
-"""Shares of the log's disk: who is paused, for how long, and what a restart remembers."""
+"""Shares of the log's disk: the tenants that are paused, for how long, and what a restart remembers."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import logging
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_a_tenant_is_paused_when_its_records_of_the_day_exceed_what_is_free(host: Host) -> None:
-    """With a share of one half. Its neighbour is not."""
+    """With a share of one half the limit is what is free; the other tenant is not paused."""
     host.shares.log_written("acme", 10 * GB)
     host.shares.log_written("globex", GB)
     host.shares.judge(10 * GB)
@@ -104,7 +105,7 @@ def test_tenants_together_leave_space_for_the_next_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "workers, share, left", [(2, 1 / 3, 1 / 2), (3, 1 / 4, 1 / 2), (2, 1 / 2, 1 / 3), (3, 1 / 2, 1 / 4)]
 )
-def test_workers_that_have_one_disk_together_leave_what_the_page_says(
+def test_workers_that_have_one_disk_together_leave_space_by_their_number_and_share(
     tmp_path: Path, workers: int, share: float, left: float
 ) -> None:
     """A share of 1/(m + 1) for each of m workers is one half for the host; one half for each would leave 1/(m + 1)."""
@@ -121,7 +122,7 @@ def test_workers_that_have_one_disk_together_leave_what_the_page_says(
 
 
 def test_the_next_day_begins_with_the_whole_share(host: Host) -> None:
-    """Of UTC."""
+    """A day is one of UTC: what was written before midnight pauses no tenant after it."""
     host.shares.log_written("acme", 10 * GB)
     host.shares.judge(GB)
     host.now_s += DAY_S - 1
@@ -149,7 +150,7 @@ def test_more_space_ends_a_pause_but_not_at_once(host: Host, caplog: pytest.LogC
 def test_a_tenant_without_neighbours_may_fill_the_disk(
     tmp_path: Path, names: tuple[str, ...], suspended: tuple[str, ...]
 ) -> None:
-    """There is nobody to be protected from it."""
+    """A tenant that is alone, or whose neighbours are suspended, is not paused."""
     host = Host(tmp_path, *names, suspended=suspended)
     host.shares.log_written("acme", 10 * GB)
     host.shares.judge(1)
@@ -157,13 +158,15 @@ def test_a_tenant_without_neighbours_may_fill_the_disk(
     assert not host.shares.paused
 
 
-def test_the_metric_says_who_fills_the_disk(host: Host) -> None:
-    """Of those whose part can be seen, so that thousands of quiet tenants cost nothing."""
+def test_the_metric_is_the_used_part_of_a_tenants_share(host: Host) -> None:
+    """It stays at zero for a tenant that has used less than a hundredth; bytes are counted for each."""
     host.shares.log_written("acme", 4 * GB)
     host.shares.log_written("globex", GB // 100)
     host.shares.judge(8 * GB)
     assert (host.used("acme"), host.used("globex")) == (0.5, 0)
-    assert host.metrics.log_written_bytes.labels("acme")._value.get() == 4 * GB
+    written = host.metrics.log_written_bytes
+    assert written.labels("acme")._value.get() == 4 * GB
+    assert written.labels("globex")._value.get() == GB // 100
 
 
 def test_a_tenant_without_a_series_of_its_own_is_seen_too(
@@ -181,15 +184,15 @@ def test_a_tenant_without_a_series_of_its_own_is_seen_too(
 
 
 def test_the_claim_loop_looks_again_while_a_paused_tenant_has_jobs(host: Host) -> None:
-    """No doorbell rings when space is there again."""
+    """No doorbell rings when space is free again: the next look at the disk decides, a second later at most."""
     host.shares.log_written("acme", 10 * GB)
     host.shares.judge(GB)
     assert host.shares.next_look_s(["globex"]) == float("inf")
-    assert host.shares.next_look_s(["globex", "acme"]) < float("inf")
+    assert host.shares.next_look_s(["globex", "acme"]) <= time.monotonic() + log_shares.LOOK_S
 
 
 def test_a_restart_remembers_what_was_written_on_this_day(tmp_path: Path) -> None:
-    """And not that of another one."""
+    """What was written on another day pauses no tenant."""
     for day, paused in ((20_000, {"acme"}), (19_999, set[str]())):
         keep_usage(tmp_path, LogUsage(day=day, written={"acme": 10 * GB}))
         host = Host(tmp_path, "acme", "globex")
@@ -208,16 +211,17 @@ def test_a_damaged_file_of_the_day_is_none(tmp_path: Path, content: bytes) -> No
 async def test_the_disk_is_asked_again_and_again_and_the_day_is_kept_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that does not answer changes nothing."""
+    """A disk that does not answer pauses no tenant, and ends no pause."""
     host = Host(tmp_path, "acme", "globex")
     answers = iter([20 * GB, None, GB])
     asked = asyncio.Event()
+    paused: list[frozenset[str]] = []
 
     def free_bytes(_: Path) -> int | None:
-        answer = next(answers, None)
-        if answer is None and host.shares.paused:
+        paused.append(host.shares.paused)
+        if len(paused) == 5:
             loop.call_soon_threadsafe(asked.set)
-        return answer
+        return next(answers, None)
 
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(log_shares, "_free_bytes", free_bytes)
@@ -228,13 +232,14 @@ async def test_the_disk_is_asked_again_and_again_and_the_day_is_kept_at_the_end(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    assert paused[:5] == [frozenset()] * 3 + [{"acme"}] * 2
     assert read_usage(tmp_path) == LogUsage(day=20_000, written={"acme": 10 * GB})
 
 
 async def test_a_day_that_cannot_be_kept_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The worker goes on without."""
+    """The worker tries again each time, and logs the same error no more."""
     host = Host(tmp_path / "file" / "below", "acme", "globex")
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setattr(log_shares, "LOOK_S", 0.0)

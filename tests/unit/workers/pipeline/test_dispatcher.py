@@ -86,11 +86,11 @@ class Lanes:
 class Worker:
     """A worker of the tenant ``acme``, which has ``release`` in the token acme and ``nightly`` in globex."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, limits: str = "") -> None:
         second = (
             '[keys.nightly]\nclients = ["*"]\nalgorithms = ["ECDSA_SHA_256"]\n\n[[keys.nightly.versions]]\n'
         )
-        text = f"{tenant_text()}\n{second}{version_lines(p256_key(2), token='globex')}"
+        text = f"{tenant_text()}\n{limits}\n{second}{version_lines(p256_key(2), token='globex')}"
         config = CurrentConfig(load_configuration(Site(folder, tenants={"acme": text}).write().config))
         self.log: list[Record] = []
         self.lanes = {token: Lanes(token, log=self.log) for token in ("acme", "globex")}
@@ -196,12 +196,15 @@ async def test_a_job_without_a_healthy_token_is_requeued_without_an_intent(worke
     assert len(worker.log) == 1, "an intent was made durable for a job that no lane may have"
 
 
-async def test_a_requeued_job_is_charged_nothing(worker: Worker) -> None:
-    """Neither by its tenant's account nor by the token bucket; the nack refunds what the claim charged."""
+async def test_a_requeued_job_is_charged_nothing(tmp_path: Path) -> None:
+    """Its tenant, which has a rate limit, owes nothing and has no credit: the nack refunds what the claim charged."""
+    worker = Worker(tmp_path, limits="[limits]\nrate_per_s = 100.0")
     worker.lanes["acme"].healthy = False
     job = worker.job("release")
     await worker.dispatcher.dispatch([job])
     assert (job.cost, job.owed_cost, job.owed_digests) == (0.0, 0.0, 0)
+    request = worker.limiter.claim_request("acme", most_jobs=1, most_digests=1)
+    assert request.settled == ()
 
 
 async def test_a_token_that_recovers_is_used_again(worker: Worker) -> None:
@@ -238,7 +241,7 @@ async def test_a_job_over_the_workers_own_rate_limit_is_requeued(
 async def test_a_job_that_its_grant_does_not_permit_yet_is_requeued_alone(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, error: SigningError
 ) -> None:
-    """The other jobs of the claim are signed, and the worker claims on: the log itself can be written."""
+    """The other jobs of the claim are dispatched, and nothing is raised: the worker continues to claim."""
     held, other = worker.job("release"), worker.job("nightly")
 
     def reserve(_: GrantBudgets, job: ActiveJob, __: int) -> None:

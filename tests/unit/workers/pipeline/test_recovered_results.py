@@ -45,15 +45,15 @@ def test_the_same_job_is_published_once(before: RecoveredResults) -> None:
     assert before.take(again()) is None
 
 
-def test_another_content_under_the_same_id_is_signed_for_itself(before: RecoveredResults) -> None:
-    """An attacker who controls Redis can put it there; its client would get signatures of other digests."""
+def test_an_outcome_is_not_taken_for_another_content_under_the_same_id(before: RecoveredResults) -> None:
+    """An attacker who controls Redis can write another job there; its client would get signatures of other digests."""
     assert before.take(again(3)) is None
     assert before.take(replace(again(), payload=b"nonsense")) is None
     assert before.take(again()) is not None
 
 
 def test_a_job_whose_payload_is_gone_has_its_signatures(before: RecoveredResults) -> None:
-    """Only the payload was lost."""
+    """The id is that of the job, and only its payload was lost."""
     assert before.take(replace(again(), payload=None)) is not None
 
 

@@ -152,6 +152,7 @@ async def test_a_refusal_before_any_lane_is_in_the_log_in_words(
     intended = job_in_work(publisher, job_id=b"intended")
     intended.authenticated = intended.intended = True
     intended.fail(KeyUnknown())
+    finish(publisher, b"signed")
     await turn(50)
     refusal, *others = [record for record in publication.durable if isinstance(record, RefusedRecord)]
     assert others == []
@@ -183,7 +184,7 @@ async def test_the_log_says_how_many_signatures_of_a_refused_job_were_dropped(
 async def test_a_result_that_the_log_cannot_hold_becomes_an_error(
     publication: Publication, publisher: ResultPublisher
 ) -> None:
-    """The publisher goes on: neither the log nor the publisher ends over one job. The log counts the signature."""
+    """Neither the log nor the publisher ends over one job. The log counts the signature that is not published."""
     huge = job_in_work(publisher, job_id=b"huge")
     huge.slice_done(0, SliceOutcome(None, 3, FINGERPRINT, (b"s" * (MAX_RECORD_BYTES + 1),)))
     finish(publisher, b"a")
@@ -208,6 +209,7 @@ async def test_jobs_that_finish_during_a_round_share_the_next(
     publication.gate.set()
     await turn(50)
     assert [len(commits["acme"]) for commits in publication.commits] == [1, 3]
+    assert publication.events.count("durable") == 2
 
 
 async def test_what_is_signed_while_a_commit_hangs_is_durable_meanwhile(
@@ -250,6 +252,9 @@ async def test_a_poisoned_job_is_committed_with_its_dead_letter(
     ((commit,),) = (batch for batches in publication.commits for batch in batches.values())
     letter = msgspec.msgpack.decode(commit.dead_letter, type=DeadLetter)
     assert (letter.reason, letter.lane_ends, letter.worker) == ("job.poisoned", ("exit_5",), "w1")
+    (outcome,) = publication.durable
+    assert isinstance(outcome, OutcomeRecord)
+    assert outcome.dead_letter == commit.dead_letter
 
 
 def outcome_of(job_id: bytes = b"a", tenant: str = "acme", *, digests: int = 1) -> OutcomeRecord:

@@ -122,7 +122,7 @@ async def test_a_job_that_a_lane_refused_for_now_is_due_a_second_later(
     assert around.nacks == [([b"job"], False, 1000)]
 
 
-async def test_a_job_that_nobody_may_have_signed_leaves_no_record(
+async def test_a_job_that_no_client_is_known_to_have_signed_leaves_no_record(
     around: Surroundings, returner: JobReturner
 ) -> None:
     """A forger could fill the log while a circuit breaker is open; a job of a known client is recorded."""

@@ -283,7 +283,7 @@ def test_the_dates_of_a_job_of_the_future_are_left_to_its_lane(router: Router) -
 def test_a_job_of_a_stopped_version_or_key_is_refused_before_any_intent(
     router: Router, scope: Scope, name: str
 ) -> None:
-    """The lane refuses it, too, but then the log would say that its signatures may have been made. Another key signs."""
+    """The lane refuses it, too, but then the log would say that its signatures may have been made."""
     order = StopOrder(
         audience="test",
         order_id=bytes(16),
@@ -298,11 +298,11 @@ def test_a_job_of_a_stopped_version_or_key_is_refused_before_any_intent(
     with pytest.raises(KeyDisabled, match="an operator's order stops"):
         router.route(job(signer=KNOWN))
     with pytest.raises(EnvelopeSignature):
-        router.route(job())
+        router.route(job())  # a stranger learns nothing of the order
 
 
 def test_an_order_against_another_version_stops_no_job(router: Router) -> None:
-    """By its whole name."""
+    """A version is named by its key and its number."""
     order = StopOrder(
         audience="test", order_id=bytes(16), issued_at_ms=1, operator="ada", scope="version", tenant="acme", name="release/2"
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Jobs that no client was found to have signed: counts, sampled log lines, and tenants under suspicion."""
+"""Jobs that no client was found to have signed: counts, sampled log lines, and tenants whose envelopes are verified."""
 
 from __future__ import annotations
 
@@ -84,4 +84,5 @@ def test_the_log_has_counts_and_no_envelopes(unauthenticated: UnauthenticatedJob
         unauthenticated.record_counts()
     found = [(r.tenant, r.counts) for r in log.noted if isinstance(r, UnauthenticatedRecord)]
     assert found == [("acme", {"envelope.signature": 20}), ("globex", {"envelope.malformed": 1})]
+    assert len(log.noted) == len(found)
     assert log.durable == []

@@ -21,7 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_changed_source_has_a_library_of_another_name(folder: Path) -> None:
-    """None is compiled twice."""
+    """An unchanged source is not compiled again."""
     first = build.compile_library()
     made_ns = first.stat().st_mtime_ns
     assert build.compile_library().stat().st_mtime_ns == made_ns
@@ -46,14 +46,14 @@ def test_without_a_compiler_it_is_told(folder: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_library_asks_for_no_other(folder: Path) -> None:
-    """So it is loaded on any Linux of its processor, whatever its C library."""
+    """It can be loaded on any Linux of its processor, whatever its C library."""
     library = build.compile_library().read_bytes()
     assert b"GLIBC" not in library
     assert b"libc.so" not in library
 
 
 def test_other_flags_make_another_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is there for other flags is not taken for it."""
+    """A library that was made with other flags is not used."""
     first = build.compile_library()
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-g"))
     assert build.compile_library() != first
@@ -68,7 +68,9 @@ def test_every_user_may_load_the_library(folder: Path) -> None:
         os.umask(before)
 
 
-def test_a_folder_that_cannot_be_written_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_for_a_folder_that_does_not_exist_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(build, "FOLDER", folder / "absent")
     with pytest.raises(FileNotFoundError):
         build.compile_library()

@@ -274,7 +274,7 @@ def test_a_module_that_writes_nothing_gives_nothing_of_an_earlier_digest(
 
 
 def test_what_the_module_says_is_not_believed(thread: NativeThread, public: PublicKey) -> None:
-    """32 bytes are no reading of a signature of this key; the lane is replaced."""
+    """32 bytes are no form of a signature of this key; the lane is replaced."""
     with pytest.raises(HsmFailure, match="no reading of it verifies") as caught:
         signer(thread, public).sign_run(ECDSA, inputs(2), [])
     assert caught.value.action is Action.REPLACE_LANE
@@ -284,7 +284,7 @@ def test_what_the_module_says_is_not_believed(thread: NativeThread, public: Publ
 def test_a_run_with_a_value_that_is_no_digest_is_left_to_the_other_loop(
     module: FakeModule, thread: NativeThread, public: PublicKey, strange: object
 ) -> None:
-    """There it gets an error of its own; here it would move the bytes of its neighbours."""
+    """There the value gets an error; here it would move the bytes of the digests after it."""
     key = SimpleNamespace(sign=lambda *_, **__: bytes(64))
     native = thread.key(SESSION, KEY)
     mixed = Signer(cast("Any", key), public, verify=False, native=native)
