@@ -98,10 +98,10 @@ def log_in(
     where: TokenAddress,
     monkeypatch: pytest.MonkeyPatch,
     failure: HsmFailure | None = None,
-    done: list[str] | None = None,
+    into: list[str] | None = None,
 ) -> list[str]:
     """Log in for a search of keys; what was done in order: the login, the search, the logout."""
-    done = [] if done is None else done
+    done = list[str]() if into is None else into
 
     class Pool:
         sessions = (None,)
@@ -152,7 +152,7 @@ def test_a_login_that_cannot_be_recorded_is_used_for_nothing(
     (tmp_path / "events").write_text("a file where the folder belongs")
     done: list[str] = []
     with pytest.raises(TokenUnavailable, match=f"cannot be recorded in {tmp_path}/events"):
-        log_in(replace(with_pin, login=login_of_this_user("acme")), monkeypatch, done=done)
+        log_in(replace(with_pin, login=login_of_this_user("acme")), monkeypatch, into=done)
     assert done == ["logged in", "logged out"]
 
 

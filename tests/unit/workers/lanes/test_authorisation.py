@@ -152,7 +152,7 @@ def test_a_client_with_a_p256_key_is_as_good() -> None:
     ],
 )
 def test_each_thing_that_is_wrong_has_its_code(changes: dict[str, Any], error: type[SigningError]) -> None:
-    """An envelope with one wrong field, signed by an allowed client, is refused with the error of that field."""
+    """An envelope with one wrong field, signed with the key of `ci`, is refused with the error of that field."""
     assert refusal(unverified(**changes)) is error
 
 
@@ -166,7 +166,7 @@ def test_each_thing_that_is_wrong_has_its_code(changes: dict[str, Any], error: t
     ids=["issued a minute ahead", "expired a minute ago", "valid for a day"],
 )
 def test_the_clock_may_be_off_by_a_minute(changes: dict[str, int]) -> None:
-    """The limits themselves are within."""
+    """An envelope at exactly one of these limits is authorised."""
     authorise(unverified(**changes), tenant(), audience=AUDIENCE, now_ms=NOW_MS)
 
 
@@ -266,8 +266,8 @@ def test_a_stranger_learns_nothing(changes: dict[str, Any], head: str) -> None:
     assert refusal(unverified(STRANGER, **changes), tenant(head)) is EnvelopeSignature
 
 
-def test_who_may_not_speak_is_told_nothing_of_keys() -> None:
-    """A revoked or expired client, and a suspended tenant, come before algorithms and keys; the first two before dates, too."""
+def test_a_client_or_tenant_that_may_not_sign_learns_nothing_of_keys() -> None:
+    """Revoked and expired clients, and suspended tenants, are refused before algorithms and keys are judged; all but expired clients before dates, too."""
     wrong = {"key": "nosuch", "algorithm": "nonsense"}
     expired = {"issued_at_ms": NOW_MS - 2 * HOUR_MS, "expires_at_ms": NOW_MS - HOUR_MS}
     assert refusal(unverified(**wrong, **expired, client="gone")) is ClientRevoked
@@ -276,7 +276,7 @@ def test_who_may_not_speak_is_told_nothing_of_keys() -> None:
 
 
 def test_an_expired_envelope_of_an_expired_client_may_be_sent_again() -> None:
-    """By a clock that is years ahead both have expired: the job is not lost for it."""
+    """By a clock that is years ahead both have expired: such a clock does not lose the job."""
     expired = {"issued_at_ms": NOW_MS - 2 * HOUR_MS, "expires_at_ms": NOW_MS - HOUR_MS}
     assert refusal(unverified(**expired, client="old")) is JobExpired
 

@@ -66,7 +66,7 @@ RELEASE = key_lines(
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_the_digest_is_the_hash_of_the_constant(algorithm: Algorithm) -> None:
-    """Of a length that the algorithm signs, and of no other domain: no directory and no order has this digest."""
+    """Of a length that the algorithm signs; it is not the digest of a directory, even of one with these bytes."""
     digest = canary_digest(algorithm)
     assert len(digest) in FACTS[algorithm].digest_lengths
     assert digest == hashlib.new(FACTS[algorithm].hash_name or "sha512", CANARY).digest()

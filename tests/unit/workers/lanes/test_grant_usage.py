@@ -41,7 +41,7 @@ def test_the_same_content_is_counted_once() -> None:
 
 
 def test_a_lane_counts_an_envelope_once_for_all_its_slices() -> None:
-    """And the same digests under other dates; other digests anew."""
+    """The same digests under other dates are counted once, other digests again."""
     usage, small = GrantUsage(), grant(max_digests=4)
     envelope = read_unverified(sealed_under())
     redated = read_unverified(sealed_under(expires_at_ms=NOW_MS + 1, idempotency_key=b"i" * 16))
@@ -65,7 +65,7 @@ def test_a_lane_counts_an_envelope_once_for_all_its_slices() -> None:
     ],
     ids=["key", "version", "algorithm", "first digest", "last digest", "cut"],
 )
-def test_a_lane_counts_other_contents_anew(change: dict[str, Any]) -> None:
+def test_a_lane_counts_each_other_content(change: dict[str, Any]) -> None:
     """Whatever part of the content differs, at either end of the digests."""
     usage = GrantUsage()
     for each in (sealed_under(), sealed_under(**change)):
@@ -87,7 +87,7 @@ def test_dates_are_no_part_of_a_content_whatever_the_lengths_of_names(letters: i
 
 
 def test_jobs_under_way_make_others_wait() -> None:
-    """They may yet be refused, and so use up nothing: that is no final answer."""
+    """The refusal is not final: jobs under way may be refused, and use up nothing then."""
     usage, small = GrantUsage(), grant(max_digests=10)
     assert usage.check(small, content(1), 5, reserved=5)
     with pytest.raises(LimitRate) as caught:
@@ -96,7 +96,7 @@ def test_jobs_under_way_make_others_wait() -> None:
 
 
 def test_digests_of_other_hosts_count() -> None:
-    """As far as they are known."""
+    """A number below zero counts as none."""
     usage, small = GrantUsage(), grant(max_digests=10)
     usage.count(small, content(1), 1)
     usage.set_elsewhere(name_of(small), 8)

@@ -71,7 +71,7 @@ def test_messages_of_the_lane_are_decoded_as_sent(message: FromLane) -> None:
 
 @pytest.mark.parametrize("message", FROM_LANE, ids=lambda m: type(m).__name__)
 def test_the_lane_takes_no_message_of_its_own_kind(message: FromLane) -> None:
-    """Neither side can be made to answer itself."""
+    """A lane cannot be made to take its own answer for a request."""
     with pytest.raises(msgspec.ValidationError):
         to_lane_decoder.decode(body_of(encode_frame(message)))
 
@@ -98,7 +98,7 @@ def test_workers_and_lanes_of_two_versions_understand_each_other() -> None:
 
 
 def test_a_length_beyond_any_frame_is_refused() -> None:
-    """Before a byte of it is read."""
+    """The first four bytes of a frame are enough to refuse it."""
     assert frame_length(MAX_FRAME_BYTES.to_bytes(4, "big")) == MAX_FRAME_BYTES
     with pytest.raises(ValueError, match="frame"):
         frame_length((MAX_FRAME_BYTES + 1).to_bytes(4, "big"))
@@ -128,5 +128,5 @@ WHOLE = b"".join(map(encode_frame, TO_LANE))
     ids=["ended", "reset", "torn head", "torn body"],
 )
 def test_a_worker_that_goes_away_says_no_more(stream: io.BytesIO) -> None:
-    """However it went, that is no error of the lane's."""
+    """The messages before its end are read; the end itself, in whatever form, is no error of the lane."""
     assert list(read_to_lane(stream)) == TO_LANE

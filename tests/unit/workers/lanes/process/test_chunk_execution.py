@@ -95,7 +95,7 @@ def test_what_the_runs_took_is_added_up_in_the_answer() -> None:
 
 
 def test_calls_of_all_runs_are_summed_by_key_version() -> None:
-    """Also of a run that was tried twice, with a session that failed."""
+    """The number of calls is the one that each run has counted, not its number of digests."""
     lane = Lane()
     runs = lane.chunk((authorised(100), 0, 100)).cut(length(4))
     for calls, run in enumerate(runs, start=1):

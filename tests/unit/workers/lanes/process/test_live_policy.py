@@ -1,4 +1,4 @@
-"""The lane's own reading of what is allowed."""
+"""The rules that a lane reads itself, and the envelopes that it authorises by them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_lane_signs_a_keys_canary_once_at_a_time(tmp_path: Path) -> None:
 def test_an_envelope_verified_under_a_client_key_is_verified_again_when_the_key_is_replaced(
     tmp_path: Path,
 ) -> None:
-    """The client's name stays, its key is another: what the old key signed has no second half."""
+    """The client's name stays, its key is another: the second part of an envelope that the old key signed is refused."""
     (tmp_path / "tenants").mkdir()
     tenant = tmp_path / "tenants" / "acme.toml"
     service = tmp_path / "sigmill.toml"
@@ -182,13 +182,13 @@ def test_an_expired_envelope_itself_shows_the_time(policy: LivePolicy) -> None:
 def test_an_envelope_that_has_expired_by_the_clock_is_refused_whatever_it_showed_before(
     policy: LivePolicy,
 ) -> None:
-    """Expired by both times there is no doubt."""
+    """The envelope has expired by the clock and by the latest time."""
     policy.latest_time.see(NOW_MS + 40 * 60_000)
     with pytest.raises(JobExpired):
         policy.authorise(EnvelopeSlice(sealed_by(1), 0, 2), NOW_MS + 60_000 + CLOCK_SKEW_MS)
 
 
-def test_a_clock_that_was_ahead_and_is_put_right_holds_up_no_envelope(policy: LivePolicy) -> None:
+def test_a_clock_that_was_ahead_and_is_corrected_holds_up_no_envelope(policy: LivePolicy) -> None:
     """No time has passed since the host's boot meanwhile."""
     policy.latest_time = LatestTime(host=FiveMsUp())
     slice_ = EnvelopeSlice(sealed_by(1), 0, 2)
@@ -218,14 +218,14 @@ def test_an_envelope_that_only_a_set_clock_refuses_is_requeued(policy: LivePolic
 def test_an_envelope_that_had_expired_before_the_clock_was_set_is_refused(
     policy: LivePolicy, step_ms: int
 ) -> None:
-    """By both courses: there is nothing to wait for."""
+    """It has expired by the time before and after the clock was set."""
     policy.latest_time = LatestTime(host=FiveMsUp())
     policy.latest_time.see(NOW_MS + HOUR_MS)
     with pytest.raises(JobExpired if step_ms > 0 else EnvelopeExpired):
         policy.authorise(EnvelopeSlice(sealed_by(1), 0, 2), NOW_MS + HOUR_MS + step_ms)
 
 
-def test_an_envelope_of_a_strangers_is_refused_whatever_the_clock(policy: LivePolicy) -> None:
+def test_an_envelope_that_no_client_signed_is_refused_whatever_the_clock(policy: LivePolicy) -> None:
     """A clock that was set keeps nothing in the queue that no client signed."""
     policy.latest_time = LatestTime(host=FiveMsUp())
     policy.latest_time.see(NOW_MS)

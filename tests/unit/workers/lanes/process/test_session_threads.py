@@ -18,6 +18,7 @@ from workers.hsm.sessions import SessionPool
 from workers.lanes.process import session_threads
 from workers.lanes.process.chunk_execution import ChunkExecution, Run, RunLength
 from workers.lanes.process.session_threads import (
+    DROP_WINDOW_S,
     DROPS_BEFORE_END,
     RunWork,
     SessionThread,
@@ -160,9 +161,14 @@ def test_the_watchdog_sees_signatures_of_a_native_loop_under_way(
 def test_sessions_that_keep_failing_end_the_lane(
     lane: FakeLane, threads: SessionThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One lost session is replaced; several within seconds mean that the process has failed."""
-    monkeypatch.setattr(session_threads, "time", FakeClock())
+    """Several lost sessions within seconds mean that the process has failed; as many over a longer time do not."""
+    clock = FakeClock()
+    monkeypatch.setattr(session_threads, "time", clock)
     dropped = failure_for_code(0x150)
+    for _ in range(2 * DROPS_BEFORE_END):
+        threads.record_drop(dropped)
+        clock.now += DROP_WINDOW_S / (DROPS_BEFORE_END - 1) + 0.01
+    clock.now += DROP_WINDOW_S
     for _ in range(DROPS_BEFORE_END - 1):
         threads.record_drop(dropped)
     before = list(lane.failures)

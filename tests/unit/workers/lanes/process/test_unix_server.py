@@ -1,4 +1,4 @@
-"""Host-started lane: whom it serves."""
+"""Host-started lane: the processes that it serves."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Listener:
 def test_a_lane_serves_the_workers_uid_alone(
     stranger: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Anybody may connect, root and the lane's own user included; all but the worker are hung up on."""
+    """A process of any user may connect; every connection but the worker's is closed, also of root and of the lane's user."""
     strangers, worker = [Connection(stranger), Connection(stranger)], Connection(WORKER_UID)
     listener = Listener([*strangers, worker])
     monkeypatch.setattr(socket, "socket", lambda *_: listener)

@@ -1,4 +1,4 @@
-"""Slices that wait for a lane: their order, how they are cut, and who runs alone."""
+"""Slices that wait for a lane: their order, how they are cut, and which ones run alone."""
 
 from __future__ import annotations
 

@@ -131,16 +131,18 @@ def test_a_lane_that_takes_no_work_is_sent_none() -> None:
 
 
 def test_only_the_chunk_that_was_being_signed_is_suspect_after_a_crash() -> None:
-    """The next lane gets the other one, in front; the suspect runs alone."""
+    """The suspect runs alone in the next lane; the other chunk goes to another lane."""
     suspect, other = Job("suspect"), Job("other")
     scheduler, lane = scheduler_with(suspect, other), Lane()
     feed(scheduler, lane)
     end(scheduler, lane, CRASH)
     assert (suspect.said, other.said) == (["in doubt"], ["in doubt"])
     assert scheduler.has_crash_history
-    following = Lane()
-    feed(scheduler, following)
-    assert following.has == [["suspect"]]
+    following, second = Lane(), Lane()
+    feed(scheduler, following, second)
+    assert (following.has, second.has) == ([["suspect"]], [["other"]])
+    sent = [*following.outstanding.values(), *second.outstanding.values()]
+    assert [chunk.slices[0].alone for chunk in sent] == [True, False]
 
 
 def test_a_lane_that_was_told_to_stop_makes_nothing_suspect() -> None:
@@ -231,12 +233,14 @@ def test_a_lane_that_refuses_a_job_gets_no_more_of_it() -> None:
 
 
 def test_a_lost_lane_has_nothing_of_an_ended_job_signed_again() -> None:
-    """It is not blamed for the crash either: its token stays as it was."""
+    """The crash counts against the token and not against the job."""
     ended, other = Job("ended"), Job("other")
     scheduler, lane = scheduler_with(ended, other), Lane()
     feed(scheduler, lane)
     ended.needs_signatures = False
     end(scheduler, lane, CRASH)
+    assert scheduler.has_crash_history
+    assert not scheduler._lost.jobs
     assert ended.said == ["in doubt", "skipped"]
     assert scheduler.waiting_digests == CHUNK
     following = Lane()
@@ -245,7 +249,7 @@ def test_a_lost_lane_has_nothing_of_an_ended_job_signed_again() -> None:
 
 
 def test_a_lane_that_was_kept_for_a_suspect_whose_job_ended_signs_other_jobs() -> None:
-    """Else it would idle until the next event."""
+    """Otherwise it would be idle until the next event."""
     suspect, other = Job("suspect"), Job("other")
     scheduler, lane = scheduler_with(suspect), Lane()
     feed(scheduler, lane)

@@ -92,7 +92,9 @@ def test_each_pause_is_twice_as_long_until_the_token_signs(setup: BreakerSetup) 
     assert setup.tick(SHORTEST_PAUSE_S)
 
 
-def test_after_a_login_that_may_go_on_the_pause_is_as_long_as_it_is_told(setup: BreakerSetup) -> None:
+def test_after_a_login_that_may_still_run_the_pause_is_at_least_as_long_as_it_is_told(
+    setup: BreakerSetup,
+) -> None:
     setup.breaker.trip(Circuit.OPEN, at_least_s=60.0)
     assert not setup.tick(59.9)
     assert setup.breaker.in_doubt

@@ -161,7 +161,7 @@ async def test_a_lane_is_stopped_by_a_message(clock: FakeClock) -> None:
     ids=["a frame without end", "no message", "an empty frame"],
 )
 async def test_a_lane_that_sends_an_invalid_message_is_killed(clock: FakeClock, invalid: bytes) -> None:
-    """It is replaced, whatever it is."""
+    """A frame of too many bytes, of no message, or of no bytes at all."""
     lane, _, connection = connected()
     lane.reader.feed_data(invalid)
     await connection.read_until_end()

@@ -1,4 +1,4 @@
-"""Lost lane: the cause of its end, who is blamed, and what follows for its chunks."""
+"""Lost lane: the cause of its end, the job or token that is blamed, and what follows for its chunks."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def test_a_job_is_given_up_with_the_last_crash_that_it_may_cause() -> None:
 
 @pytest.mark.parametrize("end", [CRASH, FAULT, ExitReason(Cause.ASKED, "stopped")])
 def test_a_job_that_has_ended_is_neither_signed_again_nor_blamed(end: ExitReason) -> None:
-    """Another lane refused it meanwhile: nobody waits for its signatures, and the blame would be another job's."""
+    """Another lane refused it meanwhile: no client waits for its signatures, and the one blame of the token is kept for another."""
     lost, slice_ = LostChunks(poison_crashes=1), slice_of("ended")
     job = slice_.job
     assert isinstance(job, FakeJob)

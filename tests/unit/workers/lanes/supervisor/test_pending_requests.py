@@ -32,7 +32,7 @@ async def asked(setup: PoolSetup) -> tuple[asyncio.Future[SignedDirectory], Fake
 
 
 async def test_a_directory_is_signed_by_a_lane_that_is_started_for_it(make_pool: MakePool) -> None:
-    """An answer to a request that nobody made is ignored."""
+    """An answer to another request is ignored."""
     async with make_pool() as setup:
         asking, lane = await asked(setup)
         lane.say(SignedDirectory(9, b"of another time"))
@@ -67,6 +67,7 @@ async def test_a_directory_fails_at_once_when_its_lane_does_not_become_ready(mak
         await turn()
         setup.lanes[0].end(SEGV)
         await turn()
+        assert not setup.healthy()
         assert asking.done(), "it waits for a lane that is gone"
         with pytest.raises(TokenUnavailable):
             await asking
@@ -150,6 +151,10 @@ async def test_a_canary_fails_when_its_lane_exits(make_pool: MakePool) -> None:
         setup.lanes[0].end(SEGV)
         with pytest.raises(TokenUnavailable):
             await asking
+        setup.lanes[1].ready()
+        await turn()
+        assert setup.lanes[1].chunks
+        assert not setup.lanes[1].canaries
 
 
 async def test_a_lane_that_hangs_over_a_canary_is_killed(make_pool: MakePool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.fakes.fake_lane import FakeJob
 from tests.support.fakes.token_pools import SEGV, MakePool
 from tests.support.waiting import turn
+from workers.lanes.protocol import Stop
 from workers.lanes.supervisor.circuit_breaker import Circuit
 
 
@@ -26,7 +27,7 @@ async def test_the_load_is_what_waits_and_what_lanes_have(make_pool: MakePool) -
 
 
 async def test_a_pool_is_idle_only_when_nothing_would_be_lost_with_it(make_pool: MakePool) -> None:
-    """A pool with a lane, or that remembers a crash, is kept."""
+    """A pool with a lane, or with work after a crash, is kept."""
     async with make_pool() as setup:
         status = setup.pool.status
         assert setup.idle()
@@ -39,13 +40,14 @@ async def test_a_pool_is_idle_only_when_nothing_would_be_lost_with_it(make_pool:
 
 
 async def test_a_retired_pool_is_gone_when_its_last_lane_is(make_pool: MakePool) -> None:
-    """Its lane answers what it has before it exits."""
+    """A retired pool whose lane has not exited yet is not gone."""
     async with make_pool() as setup:
         await setup.start(FakeJob("a"))
-        assert not setup.pool.status.gone
         setup.pool.retire()
+        assert setup.lanes[0].sent[-1] == Stop()
+        gone = [setup.pool.status.gone]
         await turn()
-        assert setup.pool.status.gone
+        assert [*gone, setup.pool.status.gone] == [False, True]
 
 
 async def test_the_status_of_a_pool_has_the_state_of_its_circuit_breaker(make_pool: MakePool) -> None:

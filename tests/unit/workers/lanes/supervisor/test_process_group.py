@@ -228,7 +228,7 @@ async def test_an_idle_lane_is_told_to_stop(setup: GroupSetup) -> None:
 async def test_lanes_of_a_former_configuration_stop_and_the_next_ones_start_by_the_new_one(
     setup: GroupSetup,
 ) -> None:
-    """Running lanes answer what they have; the pause after a failed start is over."""
+    """The pause after a failed start is over with the old configuration."""
     await setup.start()
     setup.processes.postpone_start(at_least_s=60.0)
     postponed = setup.processes.start_postponed

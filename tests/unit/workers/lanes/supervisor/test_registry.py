@@ -288,7 +288,7 @@ async def test_a_tenant_is_remembered_while_it_has_a_lane_or_its_token_is_in_dou
 async def test_a_token_that_waits_for_a_shared_hsm_is_woken_also_after_a_reload(
     make_registry: MakeRegistry,
 ) -> None:
-    """The order in which the tokens join the HSM again does not matter."""
+    """The reload sends it nothing while the HSM is full; the end of the other token's chunk does."""
     async with make_registry("acme", "globex", device=2) as setup:
         setup.registry.of("acme")
         await setup.submit("globex")

@@ -54,7 +54,7 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_lane_that_exits_by_itself_has_an_exit_code() -> None:
-    """A lane that exits by itself is not killed."""
+    """It is not killed."""
     process = FakeProcess(5)
     assert await connection_to(process).ended() == 5
     assert not process.killed

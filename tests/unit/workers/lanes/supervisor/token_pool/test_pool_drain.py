@@ -83,8 +83,10 @@ async def test_jobs_of_killed_lanes_are_requeued_as_perhaps_signed(make_pool: Ma
 async def test_closing_stops_every_lane(make_pool: MakePool) -> None:
     """The pool has no capacity after that."""
     async with make_pool(most_lanes=2) as setup:
-        await setup.start(FakeJob("a"))
-    assert all(lane.sent[-1] == Stop() for lane in setup.lanes)
+        await setup.start(FakeJob("a"), count=200)
+        setup.lanes[1].ready()
+        await turn()
+    assert [lane.sent[-1] for lane in setup.lanes] == [Stop(), Stop()]
     assert setup.pool.capacity() == 0
 
 

@@ -1,4 +1,4 @@
-"""A further lane that cannot be started: the token goes on with the lanes that it has."""
+"""A further lane that cannot be started: the token continues with the lanes that it has."""
 
 from __future__ import annotations
 
