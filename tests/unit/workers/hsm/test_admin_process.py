@@ -127,7 +127,7 @@ def log_in(
 def test_a_login_of_a_command_is_on_record_with_its_user(
     with_pin: TokenAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under the tenant whose token it is; a command without ``login`` leaves no record."""
+    """The record names the tenant whose token it is; a command without ``login`` leaves none."""
     assert log_in(with_pin, monkeypatch) == ["logged in", "asked", "logged out"]
     assert recorded(tmp_path) == []
     log_in(replace(with_pin, login=login_of_this_user("acme")), monkeypatch)
@@ -137,7 +137,7 @@ def test_a_login_of_a_command_is_on_record_with_its_user(
 def test_a_refused_login_of_a_command_is_on_record(
     with_pin: TokenAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the name of the refusal, as that of a lane; a token that is away has refused nothing."""
+    """The record has the name of the refusal; a token that is away has refused nothing."""
     where = replace(with_pin, login=RecordedLogin(tenant="", by="command of ada"))
     log_in(where, monkeypatch, HsmFailure("CKR_DEVICE_REMOVED", 0x32, Action.OPEN_CIRCUIT))
     assert recorded(tmp_path) == []
@@ -172,10 +172,18 @@ def other(
     ],
     ids=str,
 )
-def test_a_token_that_another_owners_table_selects_is_refused(tmp_path: Path, theirs: OtherToken) -> None:
-    """Before its PIN is tried: it may be that of another token."""
+def test_a_token_that_another_owners_table_selects_is_refused(
+    with_pin: TokenAddress, monkeypatch: pytest.MonkeyPatch, theirs: OtherToken
+) -> None:
+    """The PIN, which may be that of another token, is not tried; the error names both tables."""
+    monkeypatch.setattr(admin_process, "open_pool", lambda *_, **__: pytest.fail("the PIN is tried"))
     with pytest.raises(TokenUnavailable, match=r"tokens\.acme finds the token of tokens\.globex of globex"):
-        _refuse_token_of_others(FOUND, address(tmp_path, theirs))
+        admin_process._with_login(
+            cast("Any", None),
+            cast("pkcs11.Token", None),
+            replace(with_pin, others=(theirs,)),
+            FindKeys(public_keys=()),
+        )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +197,7 @@ def test_a_token_that_another_owners_table_selects_is_refused(tmp_path: Path, th
     ids=str,
 )
 def test_a_token_that_no_other_owner_selects_is_accepted(tmp_path: Path, theirs: OtherToken) -> None:
-    """By another module, or in another environment, a slot and a label may be those of another token."""
+    """In another module or environment, the same slot or label may be that of another token."""
     _refuse_token_of_others(FOUND, address(tmp_path, theirs))
 
 

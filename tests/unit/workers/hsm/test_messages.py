@@ -50,7 +50,7 @@ def test_an_edwards_key_signs_the_message_itself(monkeypatch: pytest.MonkeyPatch
 
 
 def test_another_keys_signature_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a lane: what does not verify is a fault of the HSM."""
+    """A signature that does not verify is a fault of the HSM, as in a lane."""
     key, other = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
 
     with pytest.raises(HsmFailure, match="SIGNATURE_DISTRUSTED"):
@@ -68,7 +68,7 @@ def test_a_message_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_keys_sign_the_hash_of_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the default algorithm of their kind; ECDSA comes back in DER."""
+    """The default algorithm of the kind of key is used; an ECDSA signature is in DER."""
     key = ec.generate_private_key(ec.SECP384R1())
     der = spki_of(key)
 

@@ -400,7 +400,7 @@ async def test_a_suspect_is_the_only_job_of_its_tenant(seed: int) -> None:
 
 
 async def test_a_limited_tenant_is_claimed_for_when_its_limit_ends() -> None:
-    """No doorbell rings at that time."""
+    """No doorbell rings at that time: the loop wakes when the limit ends."""
     setup = LoopSetup(["acme"])
     setup.queue.wait_s = 0.02
     await setup.sign(50, in_flight=5)
@@ -488,7 +488,7 @@ async def test_a_shutdown_ends_the_pause_while_redis_is_away(monkeypatch: pytest
 async def test_failed_claims_are_repeated_after_growing_pauses_with_jitter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """From half of ``FIRST_PAUSE_S`` on; they begin again after a claim that is answered."""
+    """Each pause is twice the one before, shortened at random; after a claim that is answered the next is the first again."""
     pauses: list[float] = []
 
     async def wait_for(_: asyncio.Event, pause_s: float) -> bool:

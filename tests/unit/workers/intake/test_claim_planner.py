@@ -54,7 +54,7 @@ class Worker:
 
 
 def test_a_tenant_alone_may_claim_what_its_lanes_can_start() -> None:
-    """As many jobs as a round may have."""
+    """Its request has all digests that its lanes can start, and as many jobs as a round may have."""
     assert Worker("acme").plan() == {"acme": (64, 100)}
 
 
@@ -95,7 +95,7 @@ def test_a_tenant_that_has_filled_its_share_of_the_logs_disk_is_left_out() -> No
 
 
 def test_tenants_share_a_round_by_weight() -> None:
-    """In units of cost; jobs in proportion."""
+    """The units of cost of a round are divided by weight, and its jobs in proportion."""
     worker = Worker("heavy", "light", weights={"heavy": 3.0})
     worker.capacity = {"heavy": 10**6, "light": 10**6}
     plan = worker.plan()
@@ -123,7 +123,7 @@ def test_a_suspect_may_be_claimed_when_its_tenant_has_no_other_job(active: int, 
 
 
 def test_nothing_is_planned_for_a_tenant_that_waits_for_its_last_job() -> None:
-    """A suspect of it is next."""
+    """The tenant's suspect is next, once its last job has ended."""
     worker = Worker("acme")
     worker.ready.isolation.began("acme")
     worker.ready.isolation.wait("acme")

@@ -34,7 +34,7 @@ class Intake:
 
 
 def test_a_redis_that_refuses_every_tenant_refuses_all() -> None:
-    """Once every tenant was polled since the last claim that was carried out."""
+    """It counts as refusing all once every tenant was polled since the last claim that was carried out."""
     intake = Intake()
     intake.refusals.accepted("globex")
     intake.refusals.refused("acme", RIGHTS)
@@ -73,7 +73,7 @@ def test_a_tenant_that_was_removed_holds_nothing_up() -> None:
 
 
 def test_a_reason_is_news_once() -> None:
-    """Of the server for all tenants together, of a tenant's keys for each; and again after it had ended."""
+    """A reason of the server is new once for all tenants, one of a tenant's keys once for each, and again after it had ended."""
     refusals = Intake().refusals
     assert refusals.refused("acme", RIGHTS)
     assert not refusals.refused("acme", RIGHTS)
@@ -98,5 +98,5 @@ def test_a_reason_is_news_once() -> None:
     ],
 )
 def test_refusals_of_the_server_are_told_from_those_of_a_key(error: RedisError, server_wide: bool) -> None:
-    """By redis-py's class, or by Redis' code where that has none."""
+    """The class of redis-py decides, or Redis' code where there is no class."""
     assert unavailable("claim jobs", error).server_wide is server_wide

@@ -276,7 +276,7 @@ def test_a_client_or_tenant_that_may_not_sign_learns_nothing_of_keys() -> None:
 
 
 def test_an_expired_envelope_of_an_expired_client_may_be_sent_again() -> None:
-    """By a clock that is years ahead both have expired: such a clock does not lose the job."""
+    """Both have expired by a clock that is years ahead, and such a clock must not lose the job."""
     expired = {"issued_at_ms": NOW_MS - 2 * HOUR_MS, "expires_at_ms": NOW_MS - HOUR_MS}
     assert refusal(unverified(**expired, client="old")) is JobExpired
 

@@ -18,7 +18,7 @@ def content(number: int) -> bytes:
 
 
 def test_the_cap_is_reached_and_never_exceeded() -> None:
-    """With the last digest; one more is refused, and what is refused is not counted."""
+    """The last digest is permitted and one more is not; what is refused is not counted."""
     usage, small = GrantUsage(), grant(max_digests=10)
     for number in range(3):
         assert usage.check(small, content(number), 3)
@@ -32,7 +32,7 @@ def test_the_cap_is_reached_and_never_exceeded() -> None:
 
 
 def test_the_same_content_is_counted_once() -> None:
-    """Even when the grant is used up: the job has been permitted before."""
+    """It is permitted even when the grant is used up, since it was permitted before."""
     usage, small = GrantUsage(), grant(max_digests=3)
     assert usage.count(small, content(1), 3)
     assert not usage.check(small, content(1), 3)
@@ -66,7 +66,7 @@ def test_a_lane_counts_an_envelope_once_for_all_its_slices() -> None:
     ids=["key", "version", "algorithm", "first digest", "last digest", "cut"],
 )
 def test_a_lane_counts_each_other_content(change: dict[str, Any]) -> None:
-    """Whatever part of the content differs, at either end of the digests."""
+    """Contents differ by any part: key, version, algorithm, or a digest at either end."""
     usage = GrantUsage()
     for each in (sealed_under(), sealed_under(**change)):
         usage.charge(grant(), read_unverified(each), NOW_MS)
@@ -75,7 +75,7 @@ def test_a_lane_counts_each_other_content(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("letters", [1, 30])
 def test_dates_are_no_part_of_a_content_whatever_the_lengths_of_names(letters: int) -> None:
-    """Of the shortest names and the longest: what a lane skips of the body ends within the grant."""
+    """With the shortest and the longest names, the part of the body that a lane skips ends within the grant."""
     usage, name, key, algorithm = GrantUsage(), "c" * letters, "k" * letters, "A" * (2 * letters)
     names: dict[str, Any] = {"audience": name * 4, "tenant": name}
     given = grant(**names, issuer=name, subject="s", keys=(key,), algorithms=(algorithm,), max_digests=2)

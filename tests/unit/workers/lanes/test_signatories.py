@@ -116,7 +116,7 @@ def test_who_is_not_the_holder_learns_nothing(
 def test_a_grant_permits_what_it_lists_within_the_issuers_caps(
     grant_changes: dict[str, Any], changes: dict[str, Any], error: type[SigningError], words: str
 ) -> None:
-    """Also where the issuer itself has signed more."""
+    """More is refused, although the issuer itself has signed it."""
     found = refusal(sealed_under(sealed_grant(**grant_changes), **changes))
     assert type(found) is error
     assert words in found.message
@@ -151,7 +151,7 @@ def test_the_tenants_file_takes_a_grant_back(whom: Tenant, words: str) -> None:
 
 
 def test_an_issuer_expires() -> None:
-    """As a client does."""
+    """Its grants are refused after the date in the tenant's file."""
     text = tenant_text().replace("[keys.release]", '[keys.release]\nissuers = ["ci"]') + issuer_text()
     text = text.replace(f'{ISSUER.line}"\nexpires = 2099', f'{ISSUER.line}"\nexpires = 2025')
     old = tenant_of(Path("acme.toml"), tomllib.loads(text), {"acme"})
@@ -173,7 +173,7 @@ def test_every_client_is_not_every_issuer() -> None:
     ids=["issuer", "subject", "grant"],
 )
 def test_an_operators_order_stops_issuer_subject_or_a_single_grant(stops: Stops) -> None:
-    """Within a second, grants that were given before included."""
+    """A grant that was given before is refused; orders against other issuers and subjects do not count."""
     found = refusal(sealed_under(), stops=stops)
     assert isinstance(found, ClientRevoked)
     assert "order" in found.message
@@ -206,7 +206,7 @@ def counted(whom: Tenant) -> Tenant:
 
 
 def test_a_grants_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its bytes, for the issuer as the file has it; after a change of the issuer again."""
+    """The bytes of a grant are remembered for its issuer; after a change of the issuer they are verified again."""
     monkeypatch.setattr(CountingKey, "verified", 0)
     whom, grants = counted(ACME), VerifiedGrants()
     for number in range(5):

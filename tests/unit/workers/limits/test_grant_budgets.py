@@ -83,7 +83,7 @@ def test_what_is_signed_is_counted_once_however_often_it_is_tried() -> None:
 
 
 def test_a_job_that_no_lane_had_gives_its_digests_back() -> None:
-    """And one that no holder of the grant had signed: a stranger uses up nothing."""
+    """So does a job that no holder of the grant has signed: a stranger uses up nothing."""
     budgets = host()
     unsent = job(10)
     budgets.reserve(unsent, NOW_MS)
@@ -112,7 +112,7 @@ def test_a_job_whose_lane_exited_is_counted() -> None:
 
 
 async def test_hosts_learn_of_each_other(shared: Shared) -> None:
-    """By the counter in Redis: both together sign no more than the ten digests of the grant."""
+    """The counter in Redis adds up their digests: together they sign no more than the ten of the grant."""
     one, other = host(), host()
     for budgets, count in ((one, 6), (other, 3)):
         each = job(count)
@@ -231,7 +231,7 @@ async def test_two_exchanges_at_once_count_nothing_twice(
 
 
 async def test_the_counts_of_this_host_hold_alone_while_redis_is_away(shared: Shared) -> None:
-    """And a read that failed is not sent again as if something had been signed."""
+    """A read that failed adds nothing to what is sent next."""
     budgets, each = host(), job(6)
     shared.fails = True
     await budgets.refresh([each])

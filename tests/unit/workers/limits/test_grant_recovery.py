@@ -74,7 +74,7 @@ def counts(folder: Path) -> list[int]:
 
 
 def test_a_job_that_was_signed_is_counted(tmp_path: Path) -> None:
-    """With its grant and its content; a job of a client, which has no grant, is not counted."""
+    """The count has its grant and its content; a job of a client, which has no grant, is not counted."""
     folder = log_of(tmp_path / "log", intent(sealed_under()), outcome(done()))
     ((found, content, digests),) = counted_before(folder, since_s=0).counted
     assert (found, len(content), digests) == (grant(), 16, 2)
@@ -161,7 +161,7 @@ async def test_a_log_that_cannot_be_read_whole_stops_grants_from_before_the_star
 
 
 async def test_a_restart_continues_the_count_of_a_grant(tmp_path: Path) -> None:
-    """Of a cap of three, one digest is left; a repetition of the job is permitted."""
+    """One digest of a cap of three is left; a repetition of the job is permitted."""
     small = sealed_grant(max_digests=3)
     folder = log_of(tmp_path / "log", intent(sealed_under(small)), outcome(done()))
     budgets = GrantBudgets(cast("Redis", None), with_an_issuer(tmp_path))

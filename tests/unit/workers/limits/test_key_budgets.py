@@ -67,7 +67,7 @@ def budgets(usage: Usage) -> KeyBudgets:
 async def test_jobs_within_the_budget_are_reserved_in_one_round_trip(
     usage: Usage, budgets: KeyBudgets
 ) -> None:
-    """Together they may use all of it."""
+    """Jobs may use all of a budget together."""
     assert await budgets.reserve([job_in_work(None, 4), job_in_work(None, 6)], NOW_MS) == {}
     assert usage == {"release": 10}
     assert usage.round_trips == 1
@@ -89,7 +89,7 @@ async def test_a_job_that_exceeds_the_budget_is_refused_and_a_smaller_one_is_not
 
 
 async def test_a_key_without_a_budget_costs_nothing(usage: Usage, budgets: KeyBudgets) -> None:
-    """No round trip, and nothing to settle."""
+    """It takes no round trip, and nothing is given back."""
     job = job_in_work(None, 100, tenant="globex")
     assert await budgets.reserve([job], NOW_MS) == {}
     budgets.settle(job)
@@ -98,7 +98,7 @@ async def test_a_key_without_a_budget_costs_nothing(usage: Usage, budgets: KeyBu
 
 
 async def test_signed_digests_stay_spent(usage: Usage, budgets: KeyBudgets) -> None:
-    """Of a published job, those that were refused one by one are given back."""
+    """Digests of a published job that were refused one by one are given back."""
     job = job_in_work(None, 4)
     await budgets.reserve([job], NOW_MS)
     job.slice_done(0, signed(4))
@@ -111,7 +111,7 @@ async def test_signed_digests_stay_spent(usage: Usage, budgets: KeyBudgets) -> N
 async def test_digests_of_a_refused_job_that_lanes_signed_stay_spent(
     usage: Usage, budgets: KeyBudgets
 ) -> None:
-    """Also those that a lane had when the job ended; those that waited for a lane are given back."""
+    """Those that a lane had when the job ended stay spent, too; those that waited for a lane are given back."""
     job = job_partly_sent(None, 6, sent=4)
     await budgets.reserve([job], NOW_MS)
     job.slice_done(0, signed(1))
@@ -125,7 +125,7 @@ async def test_digests_of_a_refused_job_that_lanes_signed_stay_spent(
 async def test_a_job_without_signatures_gives_all_back_once(
     usage: Usage, budgets: KeyBudgets, error: KeyUnknown | TokenUnavailable
 ) -> None:
-    """Whether it was refused or requeued; a second settlement gives nothing back."""
+    """A refused job and a requeued one give all digests back; a second settlement gives nothing."""
     job = job_in_work(None, 4)
     await budgets.reserve([job], NOW_MS)
     job.requeue(error) if error.retryable else job.fail(error)

@@ -135,7 +135,7 @@ def test_the_next_day_begins_with_the_whole_share(host: Host) -> None:
 
 
 def test_more_space_ends_a_pause_but_not_at_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    """Each removed segment would start and stop it otherwise."""
+    """A tenant continues well below its share: otherwise each removed segment would start and stop it."""
     caplog.set_level(logging.INFO, "sigmill.log")
     host.shares.log_written("acme", 9 * GB)
     host.shares.judge(8 * GB)

@@ -159,7 +159,7 @@ def test_a_charge_of_yesterday_is_no_part_of_todays_budget() -> None:
 
 
 def test_what_was_charged_by_other_limits_gives_no_credit() -> None:
-    """At a higher rate it was less time, and without limits nothing at all; also where the claim was on its way then."""
+    """A charge by the former limits is no credit under the new ones, also of a claim that was on its way at the change."""
     account = Account(rate_per_s=1000.0, burst=100.0)
     account.answered(now_ms=1000)
     before = account.claim(digests=3, cost=24.0, really=1, at_ms=1000)

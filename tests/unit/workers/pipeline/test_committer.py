@@ -73,7 +73,7 @@ async def commit(committer: Committer, *jobs: ActiveJob) -> None:
 async def test_a_committed_job_is_recorded_counted_and_settled(
     publication: Publication, committer: Committer, metrics: Metrics
 ) -> None:
-    """In one round trip, under the job's lease, before ``commit`` returns."""
+    """Both jobs are committed in one round trip, each under its lease, and settled before ``commit`` returns."""
     jobs = [signed_job(b"a"), signed_job(b"b")]
     await commit(committer, *jobs)
     assert publication.events == ["commit", "settled", "settled"]
@@ -170,7 +170,7 @@ async def test_one_tenants_damaged_keys_do_not_hold_up_the_others(
 async def test_while_a_tenants_shard_is_away_the_results_of_others_are_published(
     publication: Publication, committer: Committer
 ) -> None:
-    """Also those that finish later; what waits is published together, in order, when the shard answers again."""
+    """Results that finish later are, too; what waits is published in order when the shard answers again."""
     publication.away = {"acme"}
     await commit(committer, signed_job(b"a"))
     await turn(20)
@@ -212,7 +212,7 @@ async def test_a_repeated_commit_is_a_commit(
 async def test_what_waited_for_redis_is_repeated_a_few_hundred_at_a_time(
     publication: Publication, committer: Committer
 ) -> None:
-    """In order, shared among the tenants: a result may be half a MiB."""
+    """A round trip is shared among the tenants, and each one's order is kept: a result may be half a MiB."""
     publication.away = {"acme", "globex"}
     await commit(committer, *(signed_job(b"a%d" % i) for i in range(MOST_AT_ONCE)))
     await commit(committer, signed_job(b"g", "globex"))

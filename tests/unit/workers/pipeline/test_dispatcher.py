@@ -208,7 +208,7 @@ async def test_a_requeued_job_is_charged_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_token_that_recovers_is_used_again(worker: Worker) -> None:
-    """By the next job of its key."""
+    """The next job of its key goes to it."""
     worker.lanes["acme"].healthy = False
     await worker.dispatcher.dispatch([worker.job("release")])
     worker.lanes["acme"].healthy = True

@@ -294,7 +294,7 @@ async def restarted(
 async def test_recovered_outcomes_are_committed_at_the_start_under_their_old_lease(
     publication: Publication, restarted: Callable[..., ResultPublisher], metrics: Metrics
 ) -> None:
-    """Before any worker claims the job and signs it again."""
+    """The commit has the old lease and the old result; its release is in the log, and its signatures are counted."""
     old = outcome_of(digests=3)
     restarted(old)
     await turn(50)

@@ -115,7 +115,7 @@ async def test_a_job_whose_token_became_unavailable_keeps_its_place(
 async def test_a_job_that_a_lane_refused_for_now_is_due_a_second_later(
     around: Surroundings, returner: JobReturner
 ) -> None:
-    """Due at once it would be claimed and returned in a loop."""
+    """A job that is due at once would be claimed and returned in a loop."""
     job = job_in_work(returner)
     job.slice_done(0, SliceOutcome(None, 1, b"", (None,), {0: WireError.of(TokenUnavailable())}))
     await turn()
@@ -141,7 +141,7 @@ async def test_a_job_that_no_client_is_known_to_have_signed_leaves_no_record(
 async def test_a_job_that_no_lane_may_have_is_due_at_the_next_slow_poll(
     around: Surroundings, returner: JobReturner
 ) -> None:
-    """Due at once this worker would claim it again; due later than the poll a recovered token would wait."""
+    """If it were due at once, this worker would claim it again; if later than the poll, a recovered token would wait."""
     job_in_work(returner).requeue(TokenUnavailable())
     await turn()
     assert around.nacks == [([b"job"], False, 500)]

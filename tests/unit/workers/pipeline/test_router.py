@@ -151,7 +151,7 @@ def test_a_route_names_the_pool_the_group_and_the_kind_of_the_key(router: Router
 
 
 def test_a_grant_is_counted_when_it_is_new(router: Router, metrics: CollectorRegistry) -> None:
-    """Once, however many jobs are under it, and under the name of an issuer of the tenant; a forged one is not counted."""
+    """It is counted once for all its jobs, under the name of its issuer; a forged grant is not counted."""
     for sealed in (sealed_under(), sealed_under(), sealed_under(sealed_grant(EPHEMERAL))):
         payload = encode_job(sealed, JobHints(n=2), 1)
         granted = job()
@@ -163,7 +163,7 @@ def test_a_grant_is_counted_when_it_is_new(router: Router, metrics: CollectorReg
 
 
 def test_the_token_with_the_shortest_queue_is_chosen(router: Router, registry: Registry) -> None:
-    """Of equally long queues, the one that was given less so far."""
+    """Between queues of one length, the token that was given less so far is chosen."""
     registry.pools["acme"].load = 1
     assert router.route(job()).pool.token == "globex"
     registry.pools["globex"].load, registry.pools["globex"].given = 1, 1

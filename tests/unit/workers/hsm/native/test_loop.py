@@ -104,7 +104,7 @@ def inputs(count: int, length: int = 32) -> list[bytes]:
 
 @pytest.mark.parametrize("count", [1, 2, MOST_PER_CALL])
 def test_each_input_is_signed_in_order(module: FakeModule, thread: NativeThread, count: int) -> None:
-    """By the key and session that were named; nothing of an earlier call is left."""
+    """The named key and session are used, and nothing of an earlier call is left."""
     for _ in range(2):
         given = inputs(count)
         result = thread.key(SESSION, KEY).sign(ecdsa(), given)

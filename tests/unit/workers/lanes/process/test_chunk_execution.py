@@ -85,7 +85,7 @@ def test_every_outcome_is_at_its_digests_place_whatever_the_order_of_threads() -
 
 
 def test_what_the_runs_took_is_added_up_in_the_answer() -> None:
-    """Of all threads together."""
+    """The answer has the sums of the times of signing and of verifying over all runs."""
     lane = Lane()
     runs = lane.chunk((authorised(100), 0, 100)).cut(length(4))
     for run in runs:
@@ -115,7 +115,7 @@ def test_a_chunk_that_is_refused_took_no_call() -> None:
 
 
 def test_an_error_has_its_index_in_the_item() -> None:
-    """Relative to the item's first digest, where the signature is None."""
+    """The index counts from the item's first digest, and the signature there is None."""
     lane = Lane()
     runs = lane.chunk((authorised(3), 0, 3), (authorised(20), 10, 6)).cut(length(1, each_s=0.001))
     position = 0

@@ -62,7 +62,7 @@ def sealed_by(seed: int) -> bytes:
 
 
 def test_a_lane_signs_a_keys_canary_once_at_a_time(tmp_path: Path) -> None:
-    """Whatever the worker asks for: its canaries must not use up the HSM."""
+    """A second canary of the key is refused at that moment: a worker's canaries must not use up the HSM."""
     (tmp_path / "tenants").mkdir()
     (tmp_path / "tenants" / "acme.toml").write_text(tenant_text())
     (tmp_path / "sigmill.toml").write_text(service_text())
@@ -159,7 +159,7 @@ def policy(tmp_path: Path) -> LivePolicy:
 
 
 def test_an_envelope_that_had_expired_is_not_signed_after_the_clock_is_set_back(policy: LivePolicy) -> None:
-    """Nor is it refused for good: the clock may have been ahead. The error says by how much it was set back."""
+    """The error is retryable, since the clock may have been ahead, and says by how much it was set back."""
     slice_ = EnvelopeSlice(sealed_by(1), 0, 2)
     policy.authorise(slice_, NOW_MS)
     later_ms = NOW_MS + 60_000 + CLOCK_SKEW_MS
@@ -271,14 +271,14 @@ def test_a_directory_expires_within_the_lanes_own_time_to_live(policy: LivePolic
 def test_a_chunk_that_names_no_digests_of_its_envelope_is_refused(
     policy: LivePolicy, first: int, count: int
 ) -> None:
-    """Before its first digest, behind its last one, or none at all: Python would take an index below 0 from the end."""
+    """A range must begin and end within the digests, and not be empty: Python would take an index below 0 from the end."""
     with pytest.raises(EnvelopeMalformed, match="digests that the envelope does not have"):
         policy.authorise(EnvelopeSlice(sealed_by(1), first, count), NOW_MS)
 
 
 @pytest.mark.parametrize("first, count", [(0, 1), (0, 2), (1, 1)])
 def test_each_part_of_an_envelope_is_authorised(policy: LivePolicy, first: int, count: int) -> None:
-    """With all its digests: the caller takes its part of them."""
+    """The answer has all digests of the envelope: the caller takes its part of them."""
     assert len(policy.authorise(EnvelopeSlice(sealed_by(1), first, count), NOW_MS).digests) == 2
 
 
@@ -321,7 +321,7 @@ def with_operator(tmp_path: Path) -> LivePolicy:
 
 
 def test_an_order_that_its_operator_signed_is_obeyed(with_operator: LivePolicy) -> None:
-    """Also for an envelope that was authorised before."""
+    """It stops an envelope that was authorised before, and makes a new policy version."""
     slice_ = EnvelopeSlice(sealed_by(1), 0, 1)
     with_operator.authorise(slice_, NOW_MS)
     before = with_operator.policy_version

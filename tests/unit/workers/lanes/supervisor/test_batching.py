@@ -57,7 +57,7 @@ def batcher_with(*slices: tuple[str, Group, int]) -> Batcher:
 
 
 def test_jobs_of_a_group_keep_their_order_and_share_a_chunk() -> None:
-    """First in, first out, as many as fit."""
+    """A chunk has as many slices as fit, first in, first out."""
     batcher = batcher_with(("a", RSA, 3), ("b", RSA, 3), ("c", RSA, 3))
     assert shown(batcher.take(RSA, 6)) == [("a", 0, 3), ("b", 0, 3)]
     assert shown(batcher.take(RSA, 6)) == [("c", 0, 3)]
@@ -113,7 +113,7 @@ def test_the_suspect_that_did_least_is_first() -> None:
 
 
 def test_clearing_gives_everything_back_once() -> None:
-    """Suspects too; nothing is left."""
+    """Suspects are given back, too, and nothing is left."""
     batcher = batcher_with(("a", RSA, 1), ("b", ECDSA, 1))
     batcher.add(Slice(Job("bad"), RSA, 0, 1, alone=True))
     assert {name for name, _, _ in shown(batcher.clear())} == {"a", "b", "bad"}

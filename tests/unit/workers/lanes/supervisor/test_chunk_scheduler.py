@@ -107,7 +107,7 @@ def end(scheduler: ChunkScheduler, lane: Lane, reason: ExitReason) -> TokenAfter
 
 
 def test_a_lane_has_the_chunk_that_it_signs_and_the_next() -> None:
-    """No more: what waits here can still go to another lane."""
+    """The lane gets no third chunk: what waits here can still go to another lane."""
     scheduler, lane = scheduler_with(Job("a"), Job("b"), Job("c")), Lane()
     feed(scheduler, lane)
     assert lane.has == [["a"], ["b"]]
@@ -157,7 +157,7 @@ def test_a_lane_that_was_told_to_stop_makes_nothing_suspect() -> None:
 
 
 def test_a_job_that_crashes_three_lanes_is_given_up() -> None:
-    """With the exit reason of each lane; it is not sent to a fourth."""
+    """The job is told the exit reason of each lane; it is not sent to a fourth."""
     job = Job("poison")
     scheduler = scheduler_with(job)
     for _ in range(3):
@@ -189,7 +189,7 @@ def test_a_module_that_crashes_at_each_call_costs_one_job() -> None:
 
 
 def test_digests_over_which_the_hsm_fails_again_are_requeued() -> None:
-    """Perhaps for another host; the job is not at fault."""
+    """The job is not at fault, and another host may sign it."""
     job = Job("a")
     scheduler = scheduler_with(job)
     for _ in range(MOST_FAULTS):
@@ -218,7 +218,7 @@ def refusal_of(error: SigningError) -> Outcomes:
 
 
 def test_a_lane_that_refuses_a_job_gets_no_more_of_it() -> None:
-    """Neither with the next chunk, which it gets before other outcomes are handed out, nor later."""
+    """The chunk that is sent with the answer has nothing of the job, and nothing of it waits."""
     refused, other = Job("refused"), Job("other")
     scheduler, lane = scheduler_with(), Lane()
     scheduler.add(Slice(refused, GROUP, 0, 4 * CHUNK))

@@ -302,7 +302,7 @@ def test_what_the_token_is_good_for_after_one_lane(
 
 
 def test_the_token_has_failed_after_three_crashes_in_a_row() -> None:
-    """Whatever their jobs; a signature in between starts the count again."""
+    """Crashes count whatever their jobs; a signature in between starts the count again."""
     lost = LostChunks(poison_crashes=3)
 
     def crash() -> TokenAfter:

@@ -149,7 +149,7 @@ async def test_a_canary_fails_when_its_lane_exits(make_pool: MakePool) -> None:
         asking = asyncio.ensure_future(setup.pool.requests.sign_canary(CANARY))
         await turn()
         setup.lanes[0].end(SEGV)
-        with pytest.raises(TokenUnavailable):
+        with pytest.raises(TokenUnavailable, match="ended over its canary"):
             await asking
         setup.lanes[1].ready()
         await turn()
@@ -167,7 +167,7 @@ async def test_a_lane_that_hangs_over_a_canary_is_killed(make_pool: MakePool) ->
         await turn()
         await setup.pass_time(CALL_TIMEOUT_S + SILENCE_GRACE_S + 1)
         assert setup.lanes[0].killed
-        with pytest.raises(TokenUnavailable):
+        with pytest.raises(TokenUnavailable, match="ended over its canary"):
             await asking
 
 

@@ -214,7 +214,7 @@ async def test_a_lane_that_owes_an_answer_and_is_silent_is_killed(setup: GroupSe
 
 
 async def test_an_idle_lane_is_told_to_stop(setup: GroupSetup) -> None:
-    """After the idle time, and not before; it is not killed."""
+    """It is told after the idle time and not before, and is not killed."""
     await setup.start()
     answer_reload(setup)
     await turn()

@@ -72,11 +72,13 @@ def test_a_lane_with_another_token_than_its_configuration_selects_is_not_used(
 
 
 def test_a_lane_with_the_token_of_another_owner_is_not_used() -> None:
-    """Whether the other one is a tenant or the service itself; the owner's own further lanes are used."""
+    """The owner may be the service or a tenant; further lanes of the owner are used."""
     identities = TokenIdentities()
     assert identities.objection_to(ready_with("acme"), spec_of(None, "acme")) == ""
     assert identities.objection_to(ready_with("acme"), spec_of("acme", "acme")) == "token.shared"
     assert identities.objection_to(ready_with("acme"), spec_of(None, serial="01")) == ""
+    assert identities.objection_to(ready_with("card", "02"), spec_of("globex", "card")) == ""
+    assert identities.objection_to(ready_with("card", "02"), spec_of("acme", "card")) == "token.shared"
 
 
 def test_a_lane_of_an_earlier_version_names_no_token_and_is_used() -> None:

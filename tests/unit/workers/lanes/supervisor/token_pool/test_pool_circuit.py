@@ -65,7 +65,7 @@ async def test_pauses_grow_to_their_longest_and_an_answer_ends_them(make_pool: M
 
 @pytest.mark.parametrize("code", [LaneExit.CONFIG, 1, SEGV])
 async def test_a_lane_that_ends_before_it_is_ready_opens_the_circuit(make_pool: MakePool, code: int) -> None:
-    """To start another lane at once would not help, whatever the exit code."""
+    """No other lane is started, whatever the exit code, and its job is requeued."""
     async with make_pool() as setup:
         job = FakeJob("a")
         await setup.submit(job)

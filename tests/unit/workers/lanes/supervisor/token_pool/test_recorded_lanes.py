@@ -65,7 +65,7 @@ async def signed(setup: PoolSetup, calls: tuple[KeyOperations, ...] | None, coun
 
 
 async def test_a_lane_is_in_the_log_from_its_login_to_its_end(make_pool: MakePool) -> None:
-    """Under one id, with token, module and build; the record of its end has the sum of all calls."""
+    """Its records have one id; the start has token, module and build, and the end the sum of all calls."""
     log, records = recording()
     async with make_pool(recorder=records) as setup:
         await setup.submit(FakeJob("a"))
@@ -157,7 +157,7 @@ async def test_a_lane_that_fails_before_its_login_is_no_event(make_pool: MakePoo
 
 
 async def test_calls_with_many_keys_are_in_several_records(make_pool: MakePool) -> None:
-    """Each of a bounded size; calls with more keys than a lane may name are counted together."""
+    """Each record has a bounded size; calls with more keys than a lane may name are counted together."""
     log, records = recording()
     async with make_pool(recorder=records) as setup:
         await setup.start(FakeJob("a"))
