@@ -1,4 +1,4 @@
-"""Mechanisms: exactly one for each algorithm, and none that hashes by itself."""
+"""Mechanisms: exactly one for each algorithm, with its parameter and its prefix."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def sign(monkeypatch: pytest.MonkeyPatch, public_key: PublicKey, key: object, me
 
 
 def test_an_edwards_key_signs_the_message_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ed25519 hashes by itself; a digest of the message would be another signature."""
+    """Ed25519 includes the hash; the signature of the message's digest would be another one."""
     key = ed25519.Ed25519PrivateKey.generate()
 
     signature = sign(monkeypatch, spki(key), FakeEdwardsKey(key), MESSAGE)

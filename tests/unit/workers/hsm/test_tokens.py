@@ -1,4 +1,4 @@
-"""Token selection: exactly one must match; else the error has the number, and the tokens that are present."""
+"""Token selection: exactly one must match; otherwise the error has the number, and the tokens that are present."""
 
 from __future__ import annotations
 

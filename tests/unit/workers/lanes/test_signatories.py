@@ -94,7 +94,7 @@ def test_the_holder_of_a_grant_signs_with_the_key_that_it_lists() -> None:
 def test_who_is_not_the_holder_learns_nothing(
     changes: dict[str, Any], error: type[SigningError], words: str
 ) -> None:
-    """The key that is asked for does not exist, and that is not said, whatever else is wrong."""
+    """The key that is asked for does not exist, and the error does not tell."""
     found = refusal(sealed_under(**{"key": "nosuch", **changes}))
     assert type(found) is error
     assert words in found.message

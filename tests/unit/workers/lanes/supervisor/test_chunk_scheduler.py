@@ -232,6 +232,28 @@ def test_a_lane_that_refuses_a_job_gets_no_more_of_it() -> None:
     assert (refused.sent, scheduler.waiting_digests) == (2 * CHUNK, 0)
 
 
+@pytest.mark.parametrize(
+    "outcome, after",
+    [
+        (SliceOutcome(WireError.of(ClientRevoked()), 0, b"", ()), TokenAfter.FAILED),
+        (SliceOutcome(None, 1, b"f" * 32, (b"signature",) * CHUNK), TokenAfter.USED),
+    ],
+    ids=["refused", "signed"],
+)
+def test_only_a_signature_clears_the_token_of_crashes(outcome: SliceOutcome, after: TokenAfter) -> None:
+    """A refusal needs no HSM: after two crashes and a refusal, the next crash is the third in a row."""
+    scheduler = scheduler_with(Job("a"))
+    for _ in range(2):
+        lane = Lane()
+        feed(scheduler, lane)
+        end(scheduler, lane, CRASH)
+    lane = Lane()
+    feed(scheduler, lane)
+    chunk = lane.outstanding.pop(1)
+    scheduler.chunk_answered(cast("LaneConnection", lane), chunk, Outcomes(1, (outcome,), 0.0), 0.0)
+    assert end(scheduler, lane, CRASH) is after
+
+
 def test_a_lost_lane_has_nothing_of_an_ended_job_signed_again() -> None:
     """The crash counts against the token and not against the job."""
     ended, other = Job("ended"), Job("other")

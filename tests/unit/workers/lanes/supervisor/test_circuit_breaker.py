@@ -12,6 +12,7 @@ from queueing.config.secrets import Secret
 from tests.support.fakes.fake_lane import FakeClock
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.lanes.supervisor.circuit_breaker import (
+    DOUBT_S,
     LONGEST_PAUSE_S,
     SHORTEST_PAUSE_S,
     Circuit,
@@ -95,10 +96,14 @@ def test_each_pause_is_twice_as_long_until_the_token_signs(setup: BreakerSetup) 
 def test_after_a_login_that_may_still_run_the_pause_is_at_least_as_long_as_it_is_told(
     setup: BreakerSetup,
 ) -> None:
+    """The token is in doubt for that pause, and then as long as after any other failure."""
     setup.breaker.trip(Circuit.OPEN, at_least_s=60.0)
     assert not setup.tick(59.9)
-    assert setup.breaker.in_doubt
     assert setup.tick(0.2)
+    setup.clock.now += DOUBT_S - 0.2
+    in_doubt = [setup.breaker.in_doubt]
+    setup.clock.now += 0.2
+    assert [*in_doubt, setup.breaker.in_doubt] == [True, False]
 
 
 def test_a_refused_pin_waits_for_its_operator(setup: BreakerSetup) -> None:

@@ -132,7 +132,7 @@ def test_a_signature_in_between_clears_the_token() -> None:
 
 
 def test_after_a_pause_the_token_has_one_chance_until_it_signs() -> None:
-    """The first crash after a pause opens the circuit breaker again; after a signature as many are needed as ever."""
+    """The first crash after a pause opens the circuit breaker again; after a signature one crash is not enough."""
     blame = crashed(CRASHES_IN_A_ROW)
     blame.circuit_opened()
     states = [blame.too_many_crashes]

@@ -40,14 +40,15 @@ async def test_a_pool_is_idle_only_when_nothing_would_be_lost_with_it(make_pool:
 
 
 async def test_a_retired_pool_is_gone_when_its_last_lane_is(make_pool: MakePool) -> None:
-    """A retired pool whose lane has not exited yet is not gone."""
+    """A pool without lanes that was not retired is not gone, nor is a retired one whose lane has not exited yet."""
     async with make_pool() as setup:
+        gone = [setup.pool.status.gone]
         await setup.start(FakeJob("a"))
         setup.pool.retire()
         assert setup.lanes[0].sent[-1] == Stop()
-        gone = [setup.pool.status.gone]
+        gone.append(setup.pool.status.gone)
         await turn()
-        assert [*gone, setup.pool.status.gone] == [False, True]
+        assert [*gone, setup.pool.status.gone] == [False, False, True]
 
 
 async def test_the_status_of_a_pool_has_the_state_of_its_circuit_breaker(make_pool: MakePool) -> None:

@@ -50,7 +50,7 @@ def connection_to(process: FakeProcess | None) -> LaneStream:
 @pytest.fixture
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "EXIT_GRACE_S", 0.0)
-    monkeypatch.setattr(launch, "KILL_GRACE_S", 0.0, raising=False)
+    monkeypatch.setattr(launch, "KILL_GRACE_S", 0.0)
 
 
 async def test_a_lane_that_exits_by_itself_has_an_exit_code() -> None:

@@ -180,7 +180,7 @@ async def test_a_second_bad_job_is_poisoned_when_the_token_signs_in_between(make
 
 
 async def test_crash_history_keeps_a_pool_from_being_idle(make_pool: MakePool) -> None:
-    """It is forgotten after the idle time: else every attempt in an outage would count as the first."""
+    """It is forgotten after the idle time. Without it every attempt in an outage would count as the first."""
     async with make_pool(idle_s=60.0) as setup:
         await setup.start(FakeJob("a"), FakeJob("b"))
         for _ in range(3):
