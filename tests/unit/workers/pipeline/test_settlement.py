@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
-from redis.asyncio import Redis
 
 from queueing.errors import HsmFault, KeyUnknown, SigningError, TokenUnavailable
 from tests.support.fakes.active_jobs import job_in_work
-from tests.support.fakes.configurations import current_config
 from workers.active_job import ActiveJob
 from workers.active_jobs import ActiveJobs
 from workers.limits.grant_budgets import GrantBudgets
@@ -35,13 +33,23 @@ class Witness:
         self.calls.append(("claim loop", len(self.jobs)))
 
 
+class GrantWitness:
+    """Budgets of grants, with the calls of the witness."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+
+    def settle(self, _: ActiveJob) -> None:
+        self.witness.calls.append(("grant", len(self.witness.jobs)))
+
+
 def calls_for(job: ActiveJob) -> list[tuple[str, int]]:
     jobs = ActiveJobs()
     jobs.add(job)
     witness = Witness(jobs)
     settlement = JobSettlement(
         budgets=cast("KeyBudgets", witness),
-        grants=GrantBudgets(cast("Redis", None), current_config()),
+        grants=cast("GrantBudgets", GrantWitness(witness)),
         limiter=cast("RateLimiter", witness),
         jobs=jobs,
         listener=witness,
@@ -54,7 +62,7 @@ def test_the_claim_loop_is_told_last() -> None:
     """It claims with the limits as they are after the job, whose lease is given up before."""
     job = job_in_work()
     job.requeue(TokenUnavailable())
-    assert calls_for(job) == [("budget", 1), ("refund", 1), ("claim loop", 0)]
+    assert calls_for(job) == [("budget", 1), ("grant", 1), ("refund", 1), ("claim loop", 0)]
 
 
 @pytest.mark.parametrize("error", [HsmFault(), KeyUnknown()])
@@ -65,4 +73,4 @@ def test_only_jobs_that_were_surely_not_signed_are_refunded(error: SigningError)
         job.requeue(error)
     else:
         job.fail(error)
-    assert calls_for(job) == [("budget", 1), ("claim loop", 0)]
+    assert calls_for(job) == [("budget", 1), ("grant", 1), ("claim loop", 0)]
