@@ -1,4 +1,4 @@
-"""Attributes are read without trust in their form: a value of a wrong form is none, and never ends the search."""
+"""Attributes are read without trust in their form: a wrong one has no value, and ends no search."""
 
 from __future__ import annotations
 

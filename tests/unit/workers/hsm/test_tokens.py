@@ -1,4 +1,4 @@
-"""Token selection: exactly one must match; otherwise the error has the number, and the tokens that are present."""
+"""Token selection: exactly one must match; otherwise the error has their number, and all tokens."""
 
 from __future__ import annotations
 

@@ -488,7 +488,7 @@ async def test_a_shutdown_ends_the_pause_while_redis_is_away(monkeypatch: pytest
 async def test_failed_claims_are_repeated_after_growing_pauses_with_jitter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each pause is twice the one before, shortened at random; after a claim that is answered the next is the first again."""
+    """Pauses double, shortened at random; after a claim that is answered they start over."""
     pauses: list[float] = []
 
     async def wait_for(_: asyncio.Event, pause_s: float) -> bool:

@@ -41,7 +41,7 @@ def test_only_tenants_of_the_shard_that_does_not_confirm_are_held(setup: ShardSe
 
 
 def test_a_shard_is_held_longer_each_time_and_not_at_all_once_it_confirms(setup: ShardSetup) -> None:
-    """A hold is at most five seconds. A shard that confirms is not held, and the next outage begins with the first hold."""
+    """A hold is at most five seconds. After a confirmation the next outage begins with the first hold."""
     holds = []
     for _ in range(20):
         setup.held.unconfirmed(["acme"])

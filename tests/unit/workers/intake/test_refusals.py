@@ -73,7 +73,7 @@ def test_a_tenant_that_was_removed_holds_nothing_up() -> None:
 
 
 def test_a_reason_is_news_once() -> None:
-    """A reason of the server is new once for all tenants, one of a tenant's keys once for each, and again after it had ended."""
+    """A reason of the server is new once for all tenants, one of a tenant's keys once until it ended."""
     refusals = Intake().refusals
     assert refusals.refused("acme", RIGHTS)
     assert not refusals.refused("acme", RIGHTS)

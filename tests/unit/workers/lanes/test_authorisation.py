@@ -152,7 +152,7 @@ def test_a_client_with_a_p256_key_is_as_good() -> None:
     ],
 )
 def test_each_thing_that_is_wrong_has_its_code(changes: dict[str, Any], error: type[SigningError]) -> None:
-    """An envelope with one wrong field, signed with the key of `ci`, is refused with the error of that field."""
+    """An envelope with one wrong field, signed by the key of `ci`, has the error of that field."""
     assert refusal(unverified(**changes)) is error
 
 
@@ -267,7 +267,7 @@ def test_a_stranger_learns_nothing(changes: dict[str, Any], head: str) -> None:
 
 
 def test_a_client_or_tenant_that_may_not_sign_learns_nothing_of_keys() -> None:
-    """Revoked and expired clients, and suspended tenants, are refused before algorithms and keys are judged; all but expired clients before dates, too."""
+    """They are refused before algorithms and keys are judged; all but expired clients before dates, too."""
     wrong = {"key": "nosuch", "algorithm": "nonsense"}
     expired = {"issued_at_ms": NOW_MS - 2 * HOUR_MS, "expires_at_ms": NOW_MS - HOUR_MS}
     assert refusal(unverified(**wrong, **expired, client="gone")) is ClientRevoked

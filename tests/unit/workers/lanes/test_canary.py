@@ -66,7 +66,7 @@ RELEASE = key_lines(
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_the_digest_is_the_hash_of_the_constant(algorithm: Algorithm) -> None:
-    """Its length is one that the algorithm signs; it is not the digest of a directory, even of one with these bytes."""
+    """The algorithm signs its length; a directory with the same bytes has another digest."""
     digest = canary_digest(algorithm)
     assert len(digest) in FACTS[algorithm].digest_lengths
     assert digest == hashlib.new(FACTS[algorithm].hash_name or "sha512", CANARY).digest()
@@ -90,7 +90,7 @@ def test_a_token_has_one_canary_and_one_for_each_key_that_asks() -> None:
 
 
 def test_a_token_with_no_key_that_signs_now_has_none() -> None:
-    """Its keys are in another token, not active, expired, outside their hours, stopped, or of a suspended tenant."""
+    """Its key is elsewhere, not active, expired, outside its hours, stopped, or of a suspended tenant."""
     key = version_lines(p256_key(1))
     assert named(tenant(key_lines("release", key)), token="acme-2") == []
     assert named(tenant(key_lines("release", version_lines(p256_key(1), state="retired")))) == []

@@ -75,7 +75,7 @@ def test_a_lane_counts_each_other_content(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("letters", [1, 30])
 def test_dates_are_no_part_of_a_content_whatever_the_lengths_of_names(letters: int) -> None:
-    """With the shortest and the longest names, the part of the body that a lane skips ends within the grant."""
+    """With names of any length, the part of the body that a lane skips ends within the grant."""
     usage, name, key, algorithm = GrantUsage(), "c" * letters, "k" * letters, "A" * (2 * letters)
     names: dict[str, Any] = {"audience": name * 4, "tenant": name}
     given = grant(**names, issuer=name, subject="s", keys=(key,), algorithms=(algorithm,), max_digests=2)

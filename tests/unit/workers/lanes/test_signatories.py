@@ -206,7 +206,7 @@ def counted(whom: Tenant) -> Tenant:
 
 
 def test_a_grants_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bytes of a grant are remembered for its issuer; after a change of the issuer they are verified again."""
+    """Its bytes are remembered for its issuer; after a change of the issuer they are verified again."""
     monkeypatch.setattr(CountingKey, "verified", 0)
     whom, grants = counted(ACME), VerifiedGrants()
     for number in range(5):

@@ -111,7 +111,7 @@ async def test_signed_digests_stay_spent(usage: Usage, budgets: KeyBudgets) -> N
 async def test_digests_of_a_refused_job_that_lanes_signed_stay_spent(
     usage: Usage, budgets: KeyBudgets
 ) -> None:
-    """Those that a lane had when the job ended stay spent, too; those that waited for a lane are given back."""
+    """Those that a lane had when the job ended are spent; those that waited for a lane are given back."""
     job = job_partly_sent(None, 6, sent=4)
     await budgets.reserve([job], NOW_MS)
     job.slice_done(0, signed(1))

@@ -184,7 +184,7 @@ def test_a_tenant_without_a_series_of_its_own_is_seen_too(
 
 
 def test_the_claim_loop_looks_again_while_a_paused_tenant_has_jobs(host: Host) -> None:
-    """No doorbell rings when space is free again: the next look at the disk decides, a second later at most."""
+    """No doorbell rings when space is free again: the loop looks within a second."""
     host.shares.log_written("acme", 10 * GB)
     host.shares.judge(GB)
     assert host.shares.next_look_s(["globex"]) == float("inf")

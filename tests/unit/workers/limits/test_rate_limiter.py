@@ -159,7 +159,7 @@ def test_a_charge_of_yesterday_is_no_part_of_todays_budget() -> None:
 
 
 def test_what_was_charged_by_other_limits_gives_no_credit() -> None:
-    """A charge by the former limits is no credit under the new ones, also of a claim that was on its way at the change."""
+    """This includes a claim that was on its way when the limits changed."""
     account = Account(rate_per_s=1000.0, burst=100.0)
     account.answered(now_ms=1000)
     before = account.claim(digests=3, cost=24.0, really=1, at_ms=1000)
@@ -186,7 +186,7 @@ def test_a_job_that_is_refused_after_it_was_settled_costs_nothing_either() -> No
 
 
 def test_a_returned_job_is_refunded_once() -> None:
-    """The nack script refunds what the claim charged, so nothing more is owed; the token bucket gets the cost back."""
+    """The nack script refunds the charge, so nothing is owed; the token bucket gets the cost back."""
     account = Account(rate_per_s=1.0, burst=100.0)
     job = account.claim(digests=10, cost=80.0, really=10)
     account.limiter.settle(job, KeyKind.RSA_4096)

@@ -73,7 +73,7 @@ async def commit(committer: Committer, *jobs: ActiveJob) -> None:
 async def test_a_committed_job_is_recorded_counted_and_settled(
     publication: Publication, committer: Committer, metrics: Metrics
 ) -> None:
-    """Both jobs are committed in one round trip, each under its lease, and settled before ``commit`` returns."""
+    """Two jobs take one round trip, each under its lease, and are settled before ``commit`` returns."""
     jobs = [signed_job(b"a"), signed_job(b"b")]
     await commit(committer, *jobs)
     assert publication.events == ["commit", "settled", "settled"]
@@ -144,7 +144,7 @@ async def test_a_commit_that_replicas_do_not_have_is_repeated_until_they_do(
 async def test_of_two_shards_only_the_commits_of_the_one_without_its_replicas_are_repeated(
     publication: Publication, committer: Committer, metrics: Metrics
 ) -> None:
-    """The jobs of the other are settled; the tenant of the first counts as unconfirmed until it has its replicas."""
+    """The jobs of the other are settled; the first one's tenant is unconfirmed until its replicas have it."""
     publication.unsure = {"acme"}
     await commit(committer, signed_job(b"a"), signed_job(b"g", "globex"))
     assert set(committer.unconfirmed) == {"acme"}
@@ -186,7 +186,7 @@ async def test_while_a_tenants_shard_is_away_the_results_of_others_are_published
 async def test_a_late_commit_is_recorded_as_fenced(
     publication: Publication, committer: Committer, metrics: Metrics
 ) -> None:
-    """Another worker has the job: this one counts and records that, counts no signature, and settles the job."""
+    """Another worker has the job: this one records that, counts no signature, and settles the job."""
     publication.answer = CommitStatus.FENCED
     await commit(committer, signed_job(b"a"))
     await turn()

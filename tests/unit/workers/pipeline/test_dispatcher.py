@@ -197,7 +197,7 @@ async def test_a_job_without_a_healthy_token_is_requeued_without_an_intent(worke
 
 
 async def test_a_requeued_job_is_charged_nothing(tmp_path: Path) -> None:
-    """Its tenant, which has a rate limit, owes nothing and has no credit: the nack refunds what the claim charged."""
+    """Its tenant, which has a rate limit, has no debt and no credit: the nack refunds the charge."""
     worker = Worker(tmp_path, limits="[limits]\nrate_per_s = 100.0")
     worker.lanes["acme"].healthy = False
     job = worker.job("release")

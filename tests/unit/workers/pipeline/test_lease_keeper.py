@@ -152,7 +152,7 @@ async def test_a_round_without_an_answer_is_to_be_repeated_soon(kept: Kept) -> N
 async def test_the_leases_of_a_loop_that_hangs_for_good_run_out(
     kept: Kept, caplog: pytest.LogCaptureFixture, leases: int, extended: bool
 ) -> None:
-    """A busy loop keeps them; a loop that hangs for longer would never sign the jobs, and another worker can."""
+    """A busy loop keeps them; one that hangs for longer would never sign, and another worker can."""
     caplog.set_level(logging.ERROR)
     kept.claim(b"a")
     kept.beat.ago_s = leases * LEASE_S

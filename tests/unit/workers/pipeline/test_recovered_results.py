@@ -46,7 +46,7 @@ def test_the_same_job_is_published_once(before: RecoveredResults) -> None:
 
 
 def test_an_outcome_is_not_taken_for_another_content_under_the_same_id(before: RecoveredResults) -> None:
-    """An attacker who controls Redis can write another job there; its client would get signatures of other digests."""
+    """An attacker who controls Redis can write another job there: its client would get other signatures."""
     assert before.take(again(3)) is None
     assert before.take(replace(again(), payload=b"nonsense")) is None
     assert before.take(again()) is not None

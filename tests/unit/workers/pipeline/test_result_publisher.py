@@ -184,7 +184,7 @@ async def test_the_log_says_how_many_signatures_of_a_refused_job_were_dropped(
 async def test_a_result_that_the_log_cannot_hold_becomes_an_error(
     publication: Publication, publisher: ResultPublisher
 ) -> None:
-    """Neither the log nor the publisher ends over one job. The log counts the signature that is not published."""
+    """Neither log nor publisher ends over one job. The log counts the signature that is not published."""
     huge = job_in_work(publisher, job_id=b"huge")
     huge.slice_done(0, SliceOutcome(None, 3, FINGERPRINT, (b"s" * (MAX_RECORD_BYTES + 1),)))
     finish(publisher, b"a")
@@ -294,7 +294,7 @@ async def restarted(
 async def test_recovered_outcomes_are_committed_at_the_start_under_their_old_lease(
     publication: Publication, restarted: Callable[..., ResultPublisher], metrics: Metrics
 ) -> None:
-    """The commit has the old lease and the old result; its release is in the log, and its signatures are counted."""
+    """The commit has the old lease and result; it is in the log, and its signatures are counted."""
     old = outcome_of(digests=3)
     restarted(old)
     await turn(50)

@@ -141,7 +141,7 @@ async def test_a_job_that_no_client_is_known_to_have_signed_leaves_no_record(
 async def test_a_job_that_no_lane_may_have_is_due_at_the_next_slow_poll(
     around: Surroundings, returner: JobReturner
 ) -> None:
-    """If it were due at once, this worker would claim it again; if later than the poll, a recovered token would wait."""
+    """If due at once, this worker would claim it again; if later, a recovered token would idle."""
     job_in_work(returner).requeue(TokenUnavailable())
     await turn()
     assert around.nacks == [([b"job"], False, 500)]

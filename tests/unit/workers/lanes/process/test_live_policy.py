@@ -76,7 +76,7 @@ def test_a_lane_signs_a_keys_canary_once_at_a_time(tmp_path: Path) -> None:
 def test_an_envelope_verified_under_a_client_key_is_verified_again_when_the_key_is_replaced(
     tmp_path: Path,
 ) -> None:
-    """The client's name stays, its key is another: the second part of an envelope that the old key signed is refused."""
+    """Only the client's key changes: the second part of an envelope of the old key is refused."""
     (tmp_path / "tenants").mkdir()
     tenant = tmp_path / "tenants" / "acme.toml"
     service = tmp_path / "sigmill.toml"
@@ -271,7 +271,7 @@ def test_a_directory_expires_within_the_lanes_own_time_to_live(policy: LivePolic
 def test_a_chunk_that_names_no_digests_of_its_envelope_is_refused(
     policy: LivePolicy, first: int, count: int
 ) -> None:
-    """A range must begin and end within the digests, and not be empty: Python would take an index below 0 from the end."""
+    """A range is not empty and within the digests: Python would take an index below 0 from the end."""
     with pytest.raises(EnvelopeMalformed, match="digests that the envelope does not have"):
         policy.authorise(EnvelopeSlice(sealed_by(1), first, count), NOW_MS)
 

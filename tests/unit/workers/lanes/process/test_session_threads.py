@@ -161,7 +161,7 @@ def test_the_watchdog_sees_signatures_of_a_native_loop_under_way(
 def test_sessions_that_keep_failing_end_the_lane(
     lane: FakeLane, threads: SessionThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Several lost sessions within seconds mean that the process has failed; as many over a longer time do not."""
+    """Several lost sessions within seconds end it; as many over a longer time do not."""
     clock = FakeClock()
     monkeypatch.setattr(session_threads, "time", clock)
     dropped = failure_for_code(0x150)

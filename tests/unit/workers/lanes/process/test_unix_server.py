@@ -58,7 +58,7 @@ class Listener:
 def test_a_lane_serves_the_workers_uid_alone(
     stranger: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process of any user may connect; every connection but the worker's is closed, also of root and of the lane's user."""
+    """Every connection but the worker's is closed, also one of root or of the lane's own user."""
     strangers, worker = [Connection(stranger), Connection(stranger)], Connection(WORKER_UID)
     listener = Listener([*strangers, worker])
     monkeypatch.setattr(socket, "socket", lambda *_: listener)

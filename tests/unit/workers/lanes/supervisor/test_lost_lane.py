@@ -132,7 +132,7 @@ def test_a_signature_in_between_clears_the_token() -> None:
 
 
 def test_after_a_pause_the_token_has_one_chance_until_it_signs() -> None:
-    """The first crash after a pause opens the circuit breaker again; after a signature one crash is not enough."""
+    """The first crash after a pause is one too many; after a signature one crash is not."""
     blame = crashed(CRASHES_IN_A_ROW)
     blame.circuit_opened()
     states = [blame.too_many_crashes]
@@ -249,7 +249,7 @@ def test_a_job_is_given_up_with_the_last_crash_that_it_may_cause() -> None:
 
 @pytest.mark.parametrize("end", [CRASH, FAULT, ExitReason(Cause.ASKED, "stopped")])
 def test_a_job_that_has_ended_is_neither_signed_again_nor_blamed(end: ExitReason) -> None:
-    """Another lane refused it meanwhile: no client waits for its signatures, and the one blame of the token is kept for another."""
+    """Another lane refused it: no client waits for its signatures, and another job may still be blamed."""
     lost, slice_ = LostChunks(poison_crashes=1), slice_of("ended")
     job = slice_.job
     assert isinstance(job, FakeJob)

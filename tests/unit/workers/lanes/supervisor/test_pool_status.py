@@ -40,7 +40,7 @@ async def test_a_pool_is_idle_only_when_nothing_would_be_lost_with_it(make_pool:
 
 
 async def test_a_retired_pool_is_gone_when_its_last_lane_is(make_pool: MakePool) -> None:
-    """A pool without lanes that was not retired is not gone, nor is a retired one whose lane has not exited yet."""
+    """Neither a pool that was not retired is gone, nor a retired one whose lane has not exited."""
     async with make_pool() as setup:
         gone = [setup.pool.status.gone]
         await setup.start(FakeJob("a"))

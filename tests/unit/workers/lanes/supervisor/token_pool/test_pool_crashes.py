@@ -136,7 +136,7 @@ async def test_a_module_that_crashes_at_every_call_poisons_one_job_at_most(make_
 
 
 async def test_other_jobs_are_signed_while_two_crash_every_lane(make_pool: MakePool) -> None:
-    """The crash history of a job is kept while it is back in the queue, so that one of the two is given up."""
+    """A job's crash history is kept while it is back in the queue, so that one of the two is given up."""
     async with make_pool() as setup:
         bad, good = [FakeJob("bad-1"), FakeJob("bad-2")], [FakeJob("good-1"), FakeJob("good-2")]
         for _ in range(6):

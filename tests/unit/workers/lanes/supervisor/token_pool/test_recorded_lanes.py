@@ -167,7 +167,7 @@ async def test_calls_with_many_keys_are_in_several_records(make_pool: MakePool) 
         await turn()
         await signed(setup, tuple(KeyOperations(f"other-{n:04d}", 1, 1) for n in range(1025)))
         records.record_operations()
-        sizes = [len(record.operations) for record in log.of(LaneOperationsRecord)]  # type: ignore[union-attr]
+        sizes = [len(each.operations) for each in log.of(LaneOperationsRecord)]  # type: ignore[union-attr]
         assert len(sizes) > 1
         assert max(sizes) <= MOST_KEYS
         assert log.calls()[0] == KeyOperations("", 0, 1026)

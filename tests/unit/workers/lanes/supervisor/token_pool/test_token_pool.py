@@ -153,7 +153,7 @@ async def work_off(setup: PoolSetup, each_s: float) -> None:
 async def test_a_small_envelope_is_divided_among_idle_lanes(
     make_pool: MakePool, digests: int, parts: list[int]
 ) -> None:
-    """Each of two lanes gets half. No chunk is larger than the target of 0.1 s, and less than 5 ms is not divided."""
+    """Each lane gets half. A chunk is at most the target of 0.1 s, and less than 5 ms is not divided."""
     async with make_pool(most_lanes=2, chunk_target_s=0.1) as setup:
         await setup.start(FakeJob("first"), count=400)
         setup.lanes[1].ready()
