@@ -1,4 +1,4 @@
-"""Jobs that no client was found to have signed: counts, sampled log lines, and tenants with forged envelopes."""
+"""Jobs that no client was found to have signed: counts, sampled log lines, tenants with forged envelopes."""
 
 from __future__ import annotations
 
