@@ -133,13 +133,15 @@ class TokenPool:
     def chunk_answered(self, lane: LaneConnection, chunk: ChunkSent, answer: Outcomes, busy_s: float) -> None:
         """Hand out the outcomes of a chunk, and feed the lane again."""
         self._observer.chunk_done(self.token, chunk, answer, busy_s)
-        self._breaker.record_success()
+        signed = any(signature for item in answer.items for signature in item.signatures)
+        if signed:  # a refusal proves nothing about the token
+            self._breaker.record_success()
         notes = [note for item in answer.items for note in item.errors.values()]
         if any(note.code == TokenUnavailable.reason for note in notes):
             self._avoided[chunk.group.key, chunk.group.version] = self._now_s() + AVOID_S
         if any(note.message == KEY_NOT_FOUND for note in notes):
             self.missing_keys.record(chunk.group.key, chunk.group.version, found=False)
-        elif any(signature for item in answer.items for signature in item.signatures):
+        elif signed:
             self.missing_keys.record(chunk.group.key, chunk.group.version, found=True)
         self._scheduler.chunk_answered(lane, chunk, answer, busy_s)
         self._capacity_listener.capacity_freed()

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from queueing.config.secrets import Secret
-from queueing.errors import TokenUnavailable
+from queueing.errors import ClientRevoked, TokenUnavailable
 from queueing.protocol.jobs import WireError
 from tests.support.fakes.fake_lane import FakeJob
 from tests.support.fakes.token_pools import SEGV, MakePool, PoolSetup
@@ -160,7 +160,7 @@ async def test_one_lane_that_reports_the_token_away_opens_the_circuit(make_pool:
 
 
 async def test_a_token_is_in_doubt_until_it_signs_again(make_pool: MakePool) -> None:
-    """It is in doubt also while it is tried again and when a canary fails; a signed chunk ends the doubt."""
+    """It is in doubt also while it is tried again, and after a canary or a chunk that was refused."""
     async with make_pool() as setup:
         assert not setup.in_doubt()
         await setup.submit(FakeJob("a"))
@@ -179,7 +179,10 @@ async def test_a_token_is_in_doubt_until_it_signs_again(make_pool: MakePool) -> 
         setup.lanes[1].say(SignedCanary(1, b"", WireError.of(TokenUnavailable())))
         await asking
         assert setup.in_doubt()
-        setup.lanes[1].answer(setup.lanes[1].chunks[0])
+        setup.lanes[1].refuse(setup.lanes[1].chunks[0], ClientRevoked())
+        await setup.submit(FakeJob("c"))
+        assert setup.in_doubt()
+        setup.lanes[1].answer(setup.lanes[1].chunks[1])
         await turn()
         assert not setup.in_doubt()
 
