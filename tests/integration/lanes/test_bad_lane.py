@@ -38,13 +38,13 @@ def long_text(chunk: Chunk) -> bytes:
 
 
 def negative_time(chunk: Chunk) -> bytes:
-    """Signatures, made in less than no time."""
+    """Signatures with a negative duration."""
     items = tuple(SliceOutcome(None, 1, b"f" * 32, (b"s" * 70,) * item.count) for item in chunk.items)
     return encode_frame(Outcomes(chunk.id, items, 0.001, -1.0))
 
 
 def deep_nesting(chunk: Chunk) -> bytes:
-    """100,000 arrays within each other, in a field that nobody knows."""
+    """100,000 nested arrays, in an unknown field."""
     text = msgspec.msgpack.encode
     error = b"\x82" + text("code") + text("hsm.fault") + text("z") + b"\x91" * 100_000 + b"\xc0"
     body = b"\x94" + text("Outcomes") + text(chunk.id) + b"\x91\x91" + error + text(0.1)

@@ -42,3 +42,4 @@ async def test_a_launch_that_is_cancelled_at_any_wait_leaves_nothing(tmp_path: P
                 del lane
             await asyncio.sleep(0)
         assert children() <= before, wait
+    assert wait > 2, "it was cancelled while it spawned, and while it opened the stream"

@@ -105,9 +105,9 @@ class Build:
                 assert isinstance(outcome, Signature), outcome
                 self.signatures += 1
 
-    async def goes_on(self, signatures: int = 400) -> None:
+    async def continues(self, signatures: int = 400) -> None:
         wanted = self.signatures + signatures
-        await until_async(lambda: self.signatures >= wanted, "the build goes on", within_s=40)
+        await until_async(lambda: self.signatures >= wanted, "the build continues", within_s=40)
 
     def stop(self) -> None:
         self._stop = True
@@ -137,7 +137,7 @@ def bring_back(group: Group, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["module error", "key gone", "hangs", "renamed", "killed"])
 async def test_a_token_of_two_goes_away_and_comes_back(group: Group, how: str) -> None:
-    """The other one signs alone meanwhile; within seconds of its return the load is spread again."""
+    """No digest fails while it is away; it signs again within ``BACK_S`` of its return."""
     group.rig.token = {name: f"{lines}\ncall_timeout_s = 1.0" for name, lines in group.rig.token.items()}
     worker = group.rig.start_worker()
     async with group.rig.client() as client, asyncio.TaskGroup() as tasks:
@@ -145,12 +145,12 @@ async def test_a_token_of_two_goes_away_and_comes_back(group: Group, how: str) -
         tasks.create_task(build.run())
         await until_async(lambda: min(map(group.signed, ("acme", "acme-b"))) > 100, "both sign")
         await lose(group, worker, how)
-        await build.goes_on()
+        await build.continues()
         bring_back(group, how)
         returned_at, before = time.monotonic(), group.signed("acme")
         await until_async(lambda: group.signed("acme") > before, "it is used again", within_s=2 * BACK_S)
         took_s = time.monotonic() - returned_at
-        await build.goes_on()
+        await build.continues()
         build.stop()
     assert took_s < BACK_S
     assert worker.metric("sigmill_failures_total") == 0
@@ -158,7 +158,7 @@ async def test_a_token_of_two_goes_away_and_comes_back(group: Group, how: str) -
 
 
 async def test_the_load_is_spread_over_both(group: Group) -> None:
-    """Neither does less than a fifth of it."""
+    """Each signs more than a fifth of the digests."""
     group.rig.start_worker()
     async with group.rig.client() as client:
         outcomes = [o async for o in client.sign_many("release", digests(2000), timeout_s=60)]
@@ -169,7 +169,7 @@ async def test_the_load_is_spread_over_both(group: Group) -> None:
 
 
 async def test_a_token_without_the_key_costs_no_job(group: Group) -> None:
-    """It is there, and empty: restored from nothing. What it was given goes to the other one."""
+    """The empty token signs nothing, and its digests are signed by the other one."""
     empty = new_token(group.directory / "empty", "acme", {})
     shutil.rmtree(group.place("acme") / "tokens")
     source = group.directory / "empty" / "acme"

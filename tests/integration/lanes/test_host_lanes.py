@@ -70,7 +70,7 @@ def running(user: str) -> list[str]:
 
 @pytest.fixture
 def as_nobody() -> list[str]:
-    """The words before a command that make it nobody's."""
+    """Prefix of a command that runs it as the user nobody."""
     return running("nobody")
 
 
@@ -230,7 +230,7 @@ async def test_a_host_lane_takes_its_workers_uid_and_nobody_elses(
             check=True,
             timeout=20,
         )
-        assert answer.stdout == "0\n", "it said something to a stranger"
+        assert answer.stdout == "0\n", "it answered another uid"
         await until_async(lambda: "lane.stranger" in lane.log.read_text(), "it is said in the log")
         rig.start_worker()
         async with rig.client() as client:
@@ -243,7 +243,7 @@ async def test_a_host_lane_takes_its_workers_uid_and_nobody_elses(
 async def test_a_lane_that_could_not_remember_a_refused_pin_does_not_log_in(
     open_folder: Path, make_rig: MakeRig, as_nobody: list[str]
 ) -> None:
-    """Restarted by its host again and again, it would lock the token; so it logs the reason and exits."""
+    """It logs the reason and exits: restarted again and again by its host, it would lock the token."""
     rig = host_rig(make_rig, open_folder, os.getuid())
     give(open_folder / "hsm", "nobody")
     rig.state_dir().mkdir(mode=0o700)
@@ -258,12 +258,13 @@ async def test_a_lane_that_could_not_remember_a_refused_pin_does_not_log_in(
                 lambda: worker.metric("sigmill_token_circuit_open", token="acme") > 0, "the circuit opens"
             )
         await until_async(lambda: "PIN_MEMORY_UNUSABLE" in lane.log.read_text(), "it says why")
+        await until_async(lambda: lane.process.poll() is not None, "it exits")
     finally:
         lane.stop()
 
 
 def test_strangers_do_not_wear_the_lane_out(open_folder: Path, make_rig: MakeRig) -> None:
-    """However many come, each is hung up on, and the lane goes on waiting for its worker."""
+    """Each of more connections than its backlog is closed without an answer, and the lane keeps running."""
     rig = host_rig(make_rig, open_folder, os.getuid() + 1)
     lane = HostLane(rig.config())
     try:
@@ -281,9 +282,9 @@ def test_strangers_do_not_wear_the_lane_out(open_folder: Path, make_rig: MakeRig
 async def test_a_host_lanes_pin_is_a_credential_that_the_worker_has_not(
     open_folder: Path, make_rig: MakeRig
 ) -> None:
-    """As systemd hands it over: the configuration names it, only the lane's process can open it.
+    """As systemd passes it: the configuration names the file, and only the lane's process can open it.
 
-    A PIN that the token refused is remembered in the lane's own state directory, not in the worker's.
+    The folder of refused PINs is in the lane's own state directory.
     """
     rig = host_rig(make_rig, open_folder, os.getuid())
     credentials, state = open_folder / "credentials", open_folder / "lane-state"

@@ -1,4 +1,4 @@
-"""Clocks of worker hosts that were ahead and are put right: no envelope is lost by it, and none is revived."""
+"""Clocks of worker hosts that were ahead and are corrected: a lane says so, and revives no expired envelope."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def outcome(lane: LaneHandle, sealed: bytes) -> str:
 async def test_a_clock_that_was_ahead_for_a_while_holds_up_nothing_once_it_is_right(
     rig: Rig, clock: SteppedClock
 ) -> None:
-    """The same lane, and one that is started then, sign what was neither signed nor ended meanwhile."""
+    """A step gives `clock.set_back`; after the correction the same lane and a new one sign."""
     forger = Forger(key=rig.keys["acme"])
     spec = spec_for(rig, "acme", sessions=1)
     async with LaneHandle(spec) as lane:
@@ -64,7 +64,7 @@ async def test_a_clock_that_was_ahead_for_a_while_holds_up_nothing_once_it_is_ri
 async def test_envelopes_of_a_clock_that_was_ahead_from_the_start_are_left_to_other_hosts(
     rig: Rig, clock: SteppedClock
 ) -> None:
-    """Whether it was ahead or is set back cannot be told: they are neither signed nor ended."""
+    """Once the clock is corrected the lane cannot tell that from a clock set back: it neither signs nor expires them."""
     forger = Forger(key=rig.keys["acme"])
     spec = spec_for(rig, "acme", sessions=1)
     clock.set_ahead_s(3 * HOUR_S)

@@ -1,4 +1,4 @@
-"""Lanes that crash, are killed, hang or stop: what they had is signed by others, and clients see nothing of it."""
+"""Lanes that crash, are killed, hang or stop: other lanes sign their digests, and no client has an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from bench.hsm.simhsm import write_rules
+from bench.hsm.simhsm import read_log, write_rules
 from queueing import Signature, SigningClient
 from queueing.errors import JobPoisoned
 from queueing.protocol.algorithms import KeyKind
@@ -96,7 +96,7 @@ async def test_a_start_that_hangs_holds_up_no_other_tenant(make_rig: MakeRig, ca
 
 
 async def test_a_lane_that_stops_is_killed_and_replaced(make_rig: MakeRig) -> None:
-    """SIGSTOP: it cannot even end itself; the worker kills it a few seconds after call_timeout_s."""
+    """After SIGSTOP it cannot end itself: the worker kills it, and its lease is kept meanwhile."""
     rig = rig_with(
         make_rig, sign_us=3_000, token={"acme": "call_timeout_s = 0.5\nlanes = 1"}, worker={"lease_s": 3.0}
     )
@@ -108,7 +108,7 @@ async def test_a_lane_that_stops_is_killed_and_replaced(make_rig: MakeRig) -> No
         os.kill(pid, signal.SIGSTOP)
         await work
     assert worker.events("lane.silent") >= 1
-    assert worker.metric("sigmill_commits_fenced_total") == 0, "the lease was not kept meanwhile"
+    assert worker.metric("sigmill_commits_fenced_total") == 0, "the lease was lost"
 
 
 async def test_a_digest_that_breaks_every_lane_is_set_aside_alone(make_rig: MakeRig) -> None:
@@ -136,11 +136,13 @@ async def _collect(source: object) -> list[object]:
 
 @pytest.mark.parametrize("code", ["0x30", "0x31", "0x101"])
 async def test_failures_of_the_device_are_retried_within_the_service(make_rig: MakeRig, code: str) -> None:
-    """A device error, no memory, a lost login: each ends in signatures."""
+    """A device error, no memory and a lost login occur, and each digest has its signature."""
     rig = rig_with(make_rig, f"C_Sign rv={code} nth=10 once", f"C_Sign rv={code} nth=60 once")
     worker = rig.start_worker()
     async with rig.client() as client:
         await sign_all(client, digests(300))
+    log = read_log(rig.directory / "acme.simhsm.log")
+    assert {record.rv for record in log} == {0, int(code, 16)}
     assert worker.alive
 
 

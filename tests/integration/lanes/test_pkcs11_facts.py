@@ -24,7 +24,7 @@ SIGN_S = 10.0
 
 
 async def test_two_session_threads_sign_for_ten_seconds(make_rig: MakeRig) -> None:
-    """Both sessions sign at the same time, nothing crashes, and what comes back verifies."""
+    """Both sessions sign without a crash, and each 64th signature verifies."""
     rig = make_rig(redis=False)
     rig.wrap = behind_simhsm(rig.directory)
     forger = Forger(key=rig.keys["acme"])
@@ -90,7 +90,7 @@ async def test_no_signature_is_another_tenants_after_lanes_were_killed(make_rig:
 
 
 async def test_oversized_raw_input_cannot_reach_the_module(make_rig: MakeRig) -> None:
-    """Raw RSA input of a wrong length would end the process: each is refused by its length, and the lane goes on signing."""
+    """Raw RSA input of a wrong length would end the process: each is refused by its length, and the lane signs afterwards."""
     rig = make_rig(redis=False, tenants={"raw": KeyKind.RSA_3072})
     rig.wrap = behind_simhsm(rig.directory)
     forger = Forger(key=rig.keys["raw"], tenant="raw")

@@ -50,7 +50,7 @@ async def refused(worker: WorkerProcess) -> None:
 
 
 async def test_a_refused_pin_is_tried_once_over_restarts(make_rig: MakeRig) -> None:
-    """The device would take it the second time: that nothing is ever signed shows that it was not tried."""
+    """The device would accept it the second time, so no signature before the resume means no second try."""
     rig = make_rig()
     own_pin_file(rig, rig.tokens["acme"].pin)
     write_rules(rig.directory / "acme.faults", ["C_Login rv=0xa0 once"])  # CKR_PIN_INCORRECT
@@ -59,7 +59,7 @@ async def test_a_refused_pin_is_tried_once_over_restarts(make_rig: MakeRig) -> N
         job = await client.submit("release", digests(10))
         await refused(first)
         assert REFUSED_TO_START not in first.log()
-        await asyncio.sleep(1.0)  # longer than a circuit is open
+        await asyncio.sleep(1.0)  # longer than a circuit is open: meanwhile it is not tried again
         assert first.child.stop(20) == 0
         second = rig.start_worker()
         await until_async(lambda: REFUSED_TO_START in second.log(), "it is not tried again")
@@ -99,7 +99,7 @@ async def test_a_client_that_waits_is_told_that_a_token_refused_its_pin(make_rig
 
 
 async def test_a_pin_that_one_host_saw_refused_is_not_tried_by_another(make_rig: MakeRig) -> None:
-    """Until the operator resumes the token. The device would take it the second time: it was not tried."""
+    """Until the operator resumes the token; the device would accept it the second time."""
     rig = make_rig()
     own_pin_file(rig, rig.tokens["acme"].pin)
     write_rules(rig.directory / "acme.faults", ["C_Login rv=0xa0 once"])
@@ -134,7 +134,7 @@ async def until_field(redis: ArqRedis, token: str) -> None:
 
 
 async def test_a_wrong_pin_is_replaced_in_its_file(make_rig: MakeRig) -> None:
-    """The real module refuses it; when the file has the right one, the lane starts by itself. No log has either."""
+    """The real module refuses it; when the file has the right one, the lane starts. The log has neither."""
     rig = make_rig()
     wrong = "925144890321"
     file = own_pin_file(rig, wrong)
@@ -172,7 +172,7 @@ async def test_a_wrong_pin_of_one_tenant_stops_no_other_tenant(make_rig: MakeRig
 async def test_a_pin_file_that_may_not_be_read_is_a_mistake_with_a_remedy(
     make_rig: MakeRig, mode: int | None
 ) -> None:
-    """No login is tried; the log says which file and what to do, and a repaired file is enough."""
+    """The log names the file, without a traceback, and a repaired file is enough."""
     rig = make_rig()
     pin = rig.tokens["acme"].pin
     file = own_pin_file(rig, pin)

@@ -14,7 +14,7 @@ from workers.config.settings import TokenSettings
 
 
 async def test_a_token_under_two_names_serves_its_first_owner(make_rig: MakeRig) -> None:
-    """The second lane tries no PIN and ends with the reason; the first owner's digests are signed, before and after."""
+    """The second lane ends with the reason, and its digests have no result; the first owner's are signed before and after."""
     rig = make_rig(tenants={"acme": KeyKind.P256, "globex": KeyKind.P256})
     first = rig.tokens["acme"].settings
 
@@ -32,7 +32,7 @@ async def test_a_token_under_two_names_serves_its_first_owner(make_rig: MakeRig)
             lambda: worker.metric("sigmill_token_circuit_open", token="globex") == 1, "the token is not used"
         )
         with pytest.raises(WaitTimeout):
-            await globex.wait(waiting, timeout_s=0.5)
+            await globex.wait(waiting, timeout_s=0.5)  # meanwhile nothing is signed
         assert "finds the token of tokens.acme of acme" in worker.log()
         assert isinstance(await acme.sign("release", digests(3)[2]), Signature)
     assert worker.metric("sigmill_lanes", token="globex") == 0

@@ -1,4 +1,4 @@
-"""Accept levels on a primary with two replicas: what counts, what is asked again, what a worker holds back."""
+"""Accept levels on a primary with two replicas: confirmed and repeated submits, and claims that a worker gives back."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def running(rig: Rig) -> WorkerProcess:
 
 @pytest.fixture
 def worker(running: WorkerProcess, nodes: RedisNodes) -> Iterator[WorkerProcess]:
-    """Well before and after, with nothing left to sign of the test before."""
+    """The running worker: ready after each test, with an empty queue."""
     yield running
     for node in nodes.nodes:
         node.resume()
     until(lambda: running.ready, "the worker is ready again")
     queue = keyspace.queue("acme")
     until(lambda: nodes.nodes[0].command("ZCARD", queue) == b":0", "the queue is empty")
-    until(lambda: running.metric("sigmill_jobs_in_flight") == 0, "the worker has let go of it")
+    until(lambda: running.metric("sigmill_jobs_in_flight") == 0, "the worker has no job in hand")
 
 
 @pytest.fixture
 def frozen(worker: WorkerProcess, nodes: RedisNodes) -> list[RedisProcess]:
-    """Both replicas, which stand still until ``worker`` or the test lets them go on."""
+    """Both replicas, paused until the test or ``worker`` resumes them."""
     replicas = nodes.nodes[1:]
     for node in replicas:
         node.pause()
@@ -79,17 +79,17 @@ def client(rig: Rig, *, accept: AcceptLevel | None = None, replicas: int = 1) ->
 
 
 async def test_replicated_is_as_local_while_replicas_answer(rig: Rig, worker: WorkerProcess) -> None:
-    """Signatures, in order; the primary was asked to wait for its replicas."""
+    """Each digest gets a signature, and the primary was asked to WAIT for its replicas."""
     async with client(rig, replicas=2) as signer:
         outcomes = [o async for o in signer.sign_many("release", digests(300), timeout_s=40)]
-    assert all(isinstance(outcome, Signature) for outcome in outcomes)
+    assert [type(outcome) for outcome in outcomes] == [Signature] * 300
     assert "cmdstat_wait" in rig.redis.info("commandstats")
 
 
 async def test_a_submit_that_no_replica_has_is_unknown_and_asked_again(
     rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
 ) -> None:
-    """The caller hears so at its deadline; a call that can wait sends the same ids until they are confirmed."""
+    """It fails at its deadline with a retryable error; a call with a later deadline repeats it until the replicas confirm."""
     async with client(rig) as signer:
         with pytest.raises(QueueUnconfirmed) as caught:
             await signer.submit("release", digests(100), request_id="unknown", timeout_s=4.0)
@@ -97,7 +97,7 @@ async def test_a_submit_that_no_replica_has_is_unknown_and_asked_again(
         waiting = asyncio.create_task(
             signer.submit("release", digests(100), request_id="unknown", timeout_s=60)
         )
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # meanwhile nothing confirms it
         assert not waiting.done()
         for node in frozen:
             node.resume()
@@ -110,7 +110,7 @@ async def test_a_submit_that_no_replica_has_is_unknown_and_asked_again(
 async def test_a_relay_waits_for_replicas_for_its_clients(
     rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess], tmp_path: Path
 ) -> None:
-    """By `accept` of its own table: a submit that no replica has is not answered as accepted, and is with the replicas."""
+    """By `accept` of its own table: a submit that no replica has is refused, and is accepted once the replicas answer."""
     table = (
         f'unix_socket = "{rig.redis.socket_path}"\npassword_file = "{rig.place.password_file}"\n{REPLICATED}'
     )
@@ -133,14 +133,14 @@ async def test_a_relay_waits_for_replicas_for_its_clients(
 async def test_local_does_not_wait_for_replicas(
     rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
 ) -> None:
-    """An operator may lower the level, for one client or all of them."""
+    """A client with ``accept=LOCAL`` submits while both replicas are paused."""
     async with client(rig, accept=AcceptLevel.LOCAL) as signer:
         job = await signer.submit("release", digests(3), timeout_s=60)
     assert len(job.job_ids) == 1
 
 
 async def test_as_many_replicas_as_are_asked_for(rig: Rig, worker: WorkerProcess, nodes: RedisNodes) -> None:
-    """One of two is enough for one, and too few for two."""
+    """One replica that answers is enough where one is asked for, and too few where two are."""
     nodes.nodes[1].pause()
     async with client(rig, replicas=1) as signer:
         await signer.submit("release", digests(3), timeout_s=60)
@@ -152,14 +152,14 @@ async def test_as_many_replicas_as_are_asked_for(rig: Rig, worker: WorkerProcess
 async def test_a_job_whose_claim_no_replica_knows_is_not_signed(
     rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
 ) -> None:
-    """Another primary would have others sign it: the leases are given back, and the worker says that it is not ready."""
+    """The job stays in the queue, the worker is not ready, and the HSM signs none of it until the replicas are back."""
     given = digests(200, salt="unclaimed")
     tails = {digest[-8:] for digest in given}
     async with client(rig, accept=AcceptLevel.LOCAL) as signer:
         job = await signer.submit("release", given, request_id="unclaimed")
         await until_async(lambda: not worker.ready, "it is not ready")
         redis = rig.connect()
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # meanwhile nothing is signed
         assert await redis.zcard(keyspace.queue("acme")) == len(job.job_ids)
         await redis.aclose()
         log = read_log(rig.directory / "acme.simhsm.log")
@@ -173,7 +173,7 @@ async def test_a_job_whose_claim_no_replica_knows_is_not_signed(
 async def test_a_commit_that_no_replica_has_is_repeated_and_holds_up_claims(
     rig: Rig, worker: WorkerProcess, nodes: RedisNodes
 ) -> None:
-    """The replicas go away while the HSM signs: no second signature, and nothing new until they are back."""
+    """Replicas are paused while the HSM signs: one signature is made, and the next job is claimed once they are back."""
     log = rig.directory / "acme.simhsm.log"
     rules = rig.directory / "acme.faults"
     given = digests(1, salt="uncommitted")
@@ -193,7 +193,7 @@ async def test_a_commit_that_no_replica_has_is_repeated_and_holds_up_claims(
             await until_async(lambda: not worker.ready, "the worker is not ready")
             await signer.submit("release", digests(5), request_id="later")
             redis = rig.connect()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # meanwhile the later job is not claimed
             assert await redis.zcard(keyspace.queue("acme")) == 1, "the later one waits"
             assert worker.metric("sigmill_jobs_in_flight") == 1, "the first one's commit counts"
             await redis.aclose()
@@ -212,7 +212,7 @@ async def test_a_commit_that_no_replica_has_is_repeated_and_holds_up_claims(
 async def test_the_command_line_says_what_is_unconfirmed(
     rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
 ) -> None:
-    """Code and exit status say: try again."""
+    """The code is `queue.unconfirmed`, and exit status 75 says that the command may be repeated."""
     file = rig.directory / "clients" / "acme" / "client.toml"
     digest = f"sha256:{os.urandom(32).hex()}"
     words = ["--config", str(file), "--key", "release", "--digest", digest, "--json"]
@@ -226,7 +226,7 @@ async def test_the_command_line_says_what_is_unconfirmed(
 async def test_a_repeated_submit_is_unconfirmed_while_the_replicas_stand_still(
     rig: Rig, worker: WorkerProcess, nodes: RedisNodes
 ) -> None:
-    """The repeat writes nothing, and is no confirmation on any server; nothing is signed for it either."""
+    """A repeat writes nothing that replicas could confirm; after they are back it returns the first signatures."""
     async with client(rig) as signer:
         job = await signer.submit("release", digests(3), request_id="repeated", timeout_s=60)
         outcomes = await signer.wait(job, timeout_s=60)
@@ -244,7 +244,7 @@ async def test_a_repeated_submit_is_unconfirmed_while_the_replicas_stand_still(
 async def test_a_result_is_handed_over_when_replicas_have_it(
     rig: Rig, worker: WorkerProcess, nodes: RedisNodes
 ) -> None:
-    """Until then a failover may lose it, and the job be signed again; a client under ``local`` takes that risk."""
+    """While the replicas are paused, a wait under ``replicated`` has no result, and one under ``local`` has."""
     async with client(rig) as signer, client(rig, accept=AcceptLevel.LOCAL) as local:
         job = await signer.submit("release", digests(3), request_id="handed over", timeout_s=60)
         (part,) = job.parts

@@ -1,4 +1,4 @@
-"""A connection that is being made when its caller is cancelled is closed, and its place in the pool is free again."""
+"""A connection that is being made when its caller is cancelled is closed, and its place in the pool is free."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SILENCE_S = 0.2
 
 
 class Door:
-    """Takes connections and reads from them; says nothing."""
+    """Server that accepts connections, reads from them, and never answers."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -67,7 +67,7 @@ async def door() -> AsyncIterator[Door]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is given up soon, so that the waits behind a time-out come up too."""
+    """Short time-outs, so that the waits after a time-out are reached too."""
     for name in ("CONNECT_TIMEOUT_S", "SOCKET_TIMEOUT_S", "SENTINEL_SOCKET_TIMEOUT_S"):
         monkeypatch.setattr(connection, name, SILENCE_S)
     monkeypatch.setattr(connection, "RETRIES", 0)
@@ -113,7 +113,7 @@ async def cancel_at_each_wait(config: RedisConfig) -> int:
 async def test_a_server_that_never_answers_keeps_no_connection_of_a_cancelled_caller(
     kind: str, door: Door, make_certificate: MakeCertificate, password_file: str
 ) -> None:
-    """Cancelled at each wait of connecting, of the TLS handshake, of asking the Sentinel, and of AUTH."""
+    """Cancelled at each wait of connecting, the TLS handshake, the question to the Sentinel, and AUTH."""
     folder = make_certificate("redis") if kind == "tls" else None
     assert await cancel_at_each_wait(configured(kind, door.port, folder, password_file)) >= 1
     assert door.taken.is_set()
@@ -136,7 +136,7 @@ async def test_a_handshake_that_is_cancelled_at_any_wait_leaves_no_connection(
 async def test_a_search_for_the_primary_that_is_cancelled_leaves_no_connection(
     redis_server_factory: RedisFactory, tmp_path: Path, password_file: str
 ) -> None:
-    """Neither to the Sentinel nor to the primary."""
+    """No connection to the Sentinel or to the primary is left open."""
     server = redis_server_factory(password=PASSWORD)
     sentinel = SentinelProcess(tmp_path / "sentinel", server.port, quorum=1, down_after_ms=5000)
     try:
@@ -160,7 +160,7 @@ async def connected_once(redis: Redis) -> None:
 async def test_a_close_that_is_cancelled_at_once_closes_all_the_same(
     own_redis: RedisProcess, what: str
 ) -> None:
-    """The tasks of a ``gather`` that is cancelled before they have begun do nothing."""
+    """Each connection is closed, although the tasks of a ``gather`` that is cancelled at once do nothing."""
     redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
     await connected_once(redis)
     pool = redis.connection_pool
@@ -171,22 +171,23 @@ async def test_a_close_that_is_cancelled_at_once_closes_all_the_same(
 
 
 async def test_a_connection_that_is_made_while_the_pool_closes_is_closed_too(own_redis: RedisProcess) -> None:
-    """It has nothing to close yet when the pool looks at it; its command ends first."""
+    """Its command gets its answer, and then the connection is closed."""
     config = RedisConfig(unix_socket=str(own_redis.socket_path))
     redis = connect(config)
     pool = redis.connection_pool
     asking = asyncio.create_task(asked(redis))
     while not pool._in_use_connections:  # noqa: ASYNC110 - the task begins, and waits for its socket
         await asyncio.sleep(0)
+    (made,) = pool._in_use_connections
     await redis.aclose()
     await asking
-    assert not any(one.is_connected for one in pool._available_connections)
+    assert not made.is_connected
 
 
 async def test_a_connection_that_is_made_after_the_pool_was_closed_is_closed_too(
     own_redis: RedisProcess,
 ) -> None:
-    """A task that goes on meanwhile gets its answer, and leaves nothing open."""
+    """A command after the close gets its answer, and leaves nothing open."""
     redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
     with nothing_unclosed():
         await connected_once(redis)
@@ -201,9 +202,10 @@ async def test_a_connection_that_is_made_after_the_pool_was_closed_is_closed_too
 async def test_a_command_that_meets_the_close_of_its_pool_has_an_error_of_redis(
     own_redis: RedisProcess, turns: int
 ) -> None:
-    """Or its answer, and no error of asyncio's, which would end the process; however far the command had come."""
+    """Or its answer, at each turn of the loop: never an error of asyncio's, which would end the process."""
     redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
     await connected_once(redis)
+    (used,) = redis.connection_pool._available_connections
     asking = asyncio.create_task(send_once(redis, [("GET", "sigmill:anything")]))
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -212,6 +214,7 @@ async def test_a_command_that_meets_the_close_of_its_pool_has_an_error_of_redis(
     closing.result()
     with contextlib.suppress(*REDIS_ERRORS):
         asking.result()
+    assert not used.is_connected
     assert not any(one.is_connected for one in redis.connection_pool._available_connections)
 
 

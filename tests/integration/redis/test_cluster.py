@@ -103,14 +103,14 @@ async def sign_each(rig: Rig, *, timeout_s: float = 60.0) -> dict[str, int]:
 
 
 def test_the_tenants_are_on_three_shards(shards: RedisCluster) -> None:
-    """The tests below mean what they say."""
+    """The other tests need one tenant on each shard."""
     assert [shards.shard_of(tenant) for tenant in TENANTS] == [0, 1, 2]
 
 
 def test_tenants_of_every_shard_sign_through_one_worker(
     shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
 ) -> None:
-    """Doorbells, claims, commits, reply streams and directories reach the shard where they belong, and commands see all of it."""
+    """Each tenant's digests are signed, and `status`, `deadletter` and `doctor` see all shards."""
     with rig_on(shards, tmp_path, shelf) as rig:
         worker = rig.start_worker()
         assert asyncio.run(sign_each(rig)) == dict.fromkeys(TENANTS, 8)
@@ -127,7 +127,7 @@ def test_tenants_of_every_shard_sign_through_one_worker(
 def test_a_relay_signs_for_a_tenant_of_a_cluster(
     shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
 ) -> None:
-    """Its table names nodes as that of a worker does; the tenant's shard is found by the relay."""
+    """Its table names nodes as that of a worker does, and the relay finds the tenant's shard."""
     with rig_on(shards, tmp_path, shelf) as rig:
         rig.start_worker()
         with relay_for(rig, shards.table()) as relay:
@@ -143,7 +143,7 @@ def test_a_relay_signs_for_a_tenant_of_a_cluster(
 def test_receipts_of_tenants_on_every_shard_come_through_one_worker(
     shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
 ) -> None:
-    """Each client finds its own beside its tenant's queue."""
+    """Each client finds its receipt on its tenant's shard."""
 
     async def receipts() -> list[bytes | None]:
         found = []
@@ -163,7 +163,7 @@ def test_receipts_of_tenants_on_every_shard_come_through_one_worker(
 def test_a_cluster_that_nobody_named_is_refused_at_once_in_one_sentence(
     shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
 ) -> None:
-    """A client whose tenant is on another shard than the node that it names waits for no deadline."""
+    """The client of another shard's tenant fails before its deadline; worker and `doctor` name the setting."""
     table = f'host = "127.0.0.1"\nport = {shards.nodes[0].port}\n'
     with rig_on(shards, tmp_path, shelf, table=table) as rig:
         with pytest.raises(ConfigError, match="cluster with several shards"):
@@ -226,7 +226,7 @@ def test_a_stop_order_reaches_workers_at_whichever_node_they_listen(
 def test_no_doorbell_is_missed_from_the_confirmation_on_whichever_node_rings(
     shards: RedisCluster, tmp_path: Path
 ) -> None:
-    """It is heard by way of the node that has the subscription, also after the connection was cut."""
+    """The node with the subscription passes each bell on, also after the connection was cut."""
 
     async def ring() -> list[str]:
         heard: list[str] = []
@@ -250,7 +250,7 @@ def test_no_doorbell_is_missed_from_the_confirmation_on_whichever_node_rings(
 
 
 def test_a_lease_that_was_moved_before_its_queue_is_not_lost(tmp_path: Path) -> None:
-    """In the middle of a move the lease cannot be read at the old node: nothing about it is known, and it is still ours after."""
+    """During the move the old node cannot read the lease: it does not count as lost, then or afterwards."""
     with RedisCluster(tmp_path / "nodes") as cluster:
 
         async def claim_and_move() -> tuple[int, int, int]:
@@ -274,7 +274,7 @@ def test_a_lease_that_was_moved_before_its_queue_is_not_lost(tmp_path: Path) -> 
 
 
 def test_a_job_without_the_tenants_tag_is_removed_and_counted(shards: RedisCluster, tmp_path: Path) -> None:
-    """Its keys are on another shard, where the tenant's scripts cannot reach them; the job behind it is claimed."""
+    """The tenant's scripts cannot reach its keys on another shard; the next job is claimed."""
 
     async def claim() -> tuple[int, list[bytes]]:
         redis = _connect(shards, tmp_path)
@@ -293,7 +293,7 @@ def test_a_job_without_the_tenants_tag_is_removed_and_counted(shards: RedisClust
 
 
 def test_a_shard_that_is_away_costs_its_own_tenants_alone(tmp_path: Path) -> None:
-    """In one claim round the others get their answers, and its error stands in the places of its tenants."""
+    """In one claim round the other tenants get their answers, and its own tenants get its error."""
     with RedisCluster(tmp_path / "nodes") as cluster:
 
         async def claim() -> list[type]:
@@ -320,7 +320,7 @@ def _connect(cluster: RedisCluster, folder: Path) -> ClusterRedis:
 def test_arqs_own_functions_are_refused_in_a_cluster(
     shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
 ) -> None:
-    """Their keys have no common slot: said at the start, and not by each job."""
+    """Their keys have no common slot, so the worker is refused at its start."""
 
     async def function(ctx: dict[str, object]) -> None:
         del ctx
@@ -335,7 +335,7 @@ async def _sign_one(rig: Rig, tenant: str) -> None:
 
 
 def test_a_slot_that_is_moved_under_load_loses_nothing(tmp_path: Path, shelf: TokenShelf) -> None:
-    """Its tenant waits while its keys are on two nodes, and goes on at the new one; nothing is lost or signed twice.
+    """Its tenant waits while its keys are on two nodes, then signs at the new one; nothing is lost or signed twice.
 
     Tenants of other slots sign meanwhile.
     """

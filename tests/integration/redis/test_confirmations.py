@@ -42,7 +42,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisNodes]:
 
 @pytest.fixture
 def replica(nodes: RedisNodes) -> Iterator[RedisProcess]:
-    """It goes on after the test, whatever the test did to it."""
+    """The replica of an empty primary; both are as before after the test."""
     nodes.nodes[0].flush()
     yield nodes.nodes[1]
     nodes.nodes[1].resume()
@@ -83,7 +83,7 @@ async def finish(redis: ArqRedis) -> None:
 async def test_a_repeat_is_unconfirmed_while_the_replica_stands_still(
     pool: Pool, replica: RedisProcess
 ) -> None:
-    """The result that it finds may be forgotten by a failover; it is confirmed when the replica goes on."""
+    """A failover may lose the result that it finds; it is confirmed when the replica is resumed."""
     replica.pause()
     await finish(pool())
     receipt = await again(pool())
@@ -110,7 +110,7 @@ async def test_a_repeat_over_a_connection_that_was_confirmed_before_is_unconfirm
 async def test_other_content_is_unconfirmed_while_the_replica_stands_still(
     pool: Pool, replica: RedisProcess
 ) -> None:
-    """The job that it conflicts with may be forgotten."""
+    """A failover may lose the job that it conflicts with."""
     replica.pause()
     await finish(pool())
     receipt = await again(pool(), salt=b"x")
@@ -121,7 +121,7 @@ async def test_other_content_is_unconfirmed_while_the_replica_stands_still(
 async def test_a_commit_that_is_repeated_is_unconfirmed_while_the_replica_stands_still(
     pool: Pool, replica: RedisProcess
 ) -> None:
-    """Nobody waits for the job, so there is not even a reply to be written."""
+    """No client waits for the job, so not even a reply is written; once the replica answers it is confirmed."""
     await put(pool(), submission(1))
     claimed = await take(Claims(pool(), owner="one", lease_ms=LEASE_MS))
     made = commit_of(claimed, submission(1))
@@ -138,7 +138,7 @@ async def test_a_commit_that_is_repeated_is_unconfirmed_while_the_replica_stands
 async def test_scripts_that_redis_lost_are_confirmed_once_they_have_run(
     nodes: RedisNodes, pool: Pool, replica: RedisProcess
 ) -> None:
-    """The first round trip ran nothing, the second one is what is waited for."""
+    """WAIT confirms the second round trip, since the first one ran no script."""
     replica.pause()
     await finish(pool())
     nodes.nodes[0].command("SCRIPT", "FLUSH")
@@ -151,7 +151,7 @@ async def test_scripts_that_redis_lost_are_confirmed_once_they_have_run(
 async def test_nothing_is_confirmed_where_redis_refuses_writes(
     nodes: RedisNodes, pool: Pool, replica: RedisProcess
 ) -> None:
-    """A repeat needs no memory, and is answered; what it saw cannot be confirmed without a write."""
+    """A repeat needs no memory and is answered, but a confirmation needs a write."""
     await finish(pool())
     nodes.nodes[0].command("CONFIG", "SET", "maxmemory", "1")
     receipt = await again(pool())
@@ -162,7 +162,7 @@ async def test_nothing_is_confirmed_where_redis_refuses_writes(
 
 
 async def test_a_wrong_type_under_the_mark_is_written_over(pool: Pool, replica: RedisProcess) -> None:
-    """A writer of a tenant's keys can make its confirmations neither fail nor lie."""
+    """A writer of a tenant's keys can neither prevent a confirmation nor forge one."""
     writer = pool()
     await writer.rpush(keyspace.mark(TENANT), "not", "a", "mark")  # type: ignore[misc]
     assert (await again(pool(), wait=PATIENT)).confirmed
@@ -173,8 +173,8 @@ async def test_a_wrong_type_under_the_mark_is_written_over(pool: Pool, replica: 
     assert not (await again(pool())).confirmed
 
 
-async def test_the_mark_ends_by_itself(pool: Pool, replica: RedisProcess) -> None:
-    """Nothing is left of a tenant that is gone; ``local`` writes none."""
+async def test_the_mark_expires(pool: Pool, replica: RedisProcess) -> None:
+    """After a minute at most; ``local`` writes none."""
     redis = pool()
     await put(redis, submission(1))
     assert not await redis.exists(keyspace.mark(TENANT))
@@ -182,8 +182,11 @@ async def test_the_mark_ends_by_itself(pool: Pool, replica: RedisProcess) -> Non
     assert 0 < await redis.pttl(keyspace.mark(TENANT)) <= 60_000
 
 
-async def test_claims_of_many_tenants_are_confirmed_together(pool: Pool, replica: RedisProcess) -> None:
+async def test_claims_of_many_tenants_are_confirmed_together(
+    nodes: RedisNodes, pool: Pool, replica: RedisProcess
+) -> None:
     """One mark and one WAIT for the round trip, also where there was nothing to claim."""
+    nodes.nodes[0].command("CONFIG", "RESETSTAT")
     claims = Claims(pool(), owner="one", lease_ms=LEASE_MS, wait=PATIENT)
     tenants = ("acme", "globex", "initech")
     requests = [ClaimRequest(tenant=tenant, most_jobs=1, most_digests=1) for tenant in tenants]
@@ -191,12 +194,13 @@ async def test_claims_of_many_tenants_are_confirmed_together(pool: Pool, replica
     assert not any(isinstance(answer, Exception) for answer in answers)
     marks = [await pool().exists(keyspace.mark(tenant)) for tenant in tenants]
     assert sum(marks) == 1
+    assert nodes.nodes[0].info("commandstats")["cmdstat_wait"].startswith("calls=1,")
 
 
 async def test_that_a_job_is_not_there_is_believed_of_a_primary_only_that_has_its_replicas(
     pool: Pool, replica: RedisProcess
 ) -> None:
-    """One that hung and was replaced lacks what its successor has taken, and knows nothing of that."""
+    """A primary that was replaced lacks the jobs of its successor; under ``local`` it is believed all the same."""
     redis = pool()
     (state,) = await look_up(redis, TENANT, ["{acme}missing"], wait=PATIENT)
     assert state.lost

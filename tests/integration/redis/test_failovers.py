@@ -1,4 +1,4 @@
-"""Three nodes and three Sentinels: the primary dies, or is told to step down, and work goes on where it may."""
+"""Three nodes and three Sentinels: the primary dies, hangs or is demoted under load, and no digest is lost."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class FailoverRig:
             answered_s = time.monotonic() - began
             await load.resumes()
             afterwards(old)
-            await asyncio.sleep(1.0)
-        print(  # noqa: T201 - the figure, for whoever runs this with -s
+            await asyncio.sleep(1.0)  # load beside the old primary, if it is back
+        print(  # noqa: T201 - a figure, shown with -s
             f"another primary, with {self.replicas} replicas, after {answered_s:.1f} s, resumed"
             f" {load.resumed_s:.2f} s later"
         )
@@ -100,7 +100,7 @@ def failover_rig(shelf: TokenShelf, tmp_path_factory: pytest.TempPathFactory) ->
 async def test_a_relay_follows_the_primary_by_the_sentinels(
     failover_rig: FailoverRig, tmp_path: Path
 ) -> None:
-    """Its table is that of a worker, with the accept level; it finds the new primary, and its clients lose nothing."""
+    """With a worker's table and accept level it finds the new primary, and its clients lose nothing."""
     rig, old = failover_rig.rig, await failover_rig.whole()
     table = f'password_file = "{rig.directory / "redis-password"}"\n{rig.redis_table}'
     relay = RelayProcess(folder=tmp_path / "relay", audience=AUDIENCE, redis=table)
@@ -122,7 +122,7 @@ async def test_a_relay_follows_the_primary_by_the_sentinels(
 
 
 async def test_the_primary_crashes(failover_rig: FailoverRig) -> None:
-    """The Sentinels take the replica that has most, so one that has a write is enough."""
+    """The Sentinels promote the replica that has most, so one replica per write is enough."""
 
     async def crash(primary: RedisProcess) -> None:
         await asyncio.to_thread(primary.kill)
@@ -133,7 +133,7 @@ async def test_the_primary_crashes(failover_rig: FailoverRig) -> None:
 
 
 async def test_the_primary_hangs_and_comes_back(failover_rig: FailoverRig) -> None:
-    """SIGSTOP until another one is primary, then SIGCONT: what it still holds to be true counts for nothing."""
+    """SIGSTOP until another node is primary, then SIGCONT: its old state has no effect."""
 
     async def hang(primary: RedisProcess) -> None:
         primary.pause()
@@ -145,7 +145,7 @@ async def test_the_primary_hangs_and_comes_back(failover_rig: FailoverRig) -> No
 
 
 async def test_an_operator_pauses_writes_and_fails_over(failover_rig: FailoverRig) -> None:
-    """As the documentation tells: the replicas catch up, one is promoted, and who still waits at the old one is sent away."""
+    """As documented: the replicas catch up, one is promoted, and clients of the old primary are disconnected."""
 
     async def fail_over(primary: RedisProcess) -> None:
         await asyncio.to_thread(failover_rig.nodes.pause_writes, primary)

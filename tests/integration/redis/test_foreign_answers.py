@@ -1,4 +1,4 @@
-"""A server that answers each command with the same answer, as none of Redis' would: every reader has an error of Redis, or a result."""
+"""A server that gives each command one answer of a wrong shape: every reader has an error of Redis, or a result."""
 
 from __future__ import annotations
 
@@ -113,6 +113,6 @@ async def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 @pytest.mark.parametrize("reader", READERS)
 async def test_an_answer_of_another_shape_is_no_error_of_ours(foreign: Redis, reader: str) -> None:
-    """It is an outage to the caller, who is prepared for that, or the values that cannot be read are left out."""
+    """The caller gets ``QueueUnavailable``, or a result without the values that cannot be read."""
     with contextlib.suppress(QueueUnavailable):
         await READERS[reader](foreign)

@@ -74,7 +74,7 @@ def rotate_authority(server: RedisProcess, ca_file: Path, new: Path) -> None:
 
 
 async def test_a_worker_and_an_open_client_follow_a_new_password(make_rig: MakeRig) -> None:
-    """Without a restart and without a reload."""
+    """Both sign after the rotation, without a restart or a reload."""
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
@@ -142,7 +142,7 @@ async def test_a_new_client_certificate_is_shown_to_redis(
 async def test_a_worker_that_refuses_the_certificate_says_so_and_is_not_ready(
     make_tls_rig: MakeTlsRig, make_certificate: MakeCertificate
 ) -> None:
-    """The certificate's own fault, not a lost connection; with the right authority it goes on by itself."""
+    """The log and `doctor` name the certificate; with the right authority the worker becomes ready."""
     ours, other = make_certificate("ours"), make_certificate("other")
     rig, ca_file = make_tls_rig(ours, trusted=other)
     worker = rig.start_worker(ready=False)

@@ -1,4 +1,4 @@
-"""Servers that are there and say nothing: no command and no subscription waits for them for ever."""
+"""Servers that accept connections and never answer: no command and no subscription waits for ever."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from redis.exceptions import RedisError
 
+from queueing.aio.backoff import Backoff
 from queueing.aio.owned_tasks import end_tasks
 from queueing.broker import doorbell as doorbells
 from queueing.config.redis import RedisConfig
@@ -22,7 +23,7 @@ from tests.support.waiting import until_async
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Connections are taken, and that is all."""
+    """Port of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -49,13 +50,16 @@ def pings(redis: RedisProcess) -> int:
 async def test_doorbells_are_received_again_after_a_silence(
     own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that vanished closes no connection: a ping without an answer ends it."""
+    """A host that vanished closes no connection: a ping without an answer ends it, and the listener subscribes again."""
     monkeypatch.setattr(doorbells, "SILENCE_S", 1.0)
     config = RedisConfig(unix_socket=str(own_redis.socket_path))
     bells, ringer = connect(config, blocking_s=5.0), connect(config)
     heard: list[str] = []
     begun: list[int] = []
-    listening = asyncio.create_task(doorbells.listen(bells, heard.append, lambda: begun.append(1)))
+    backoff = Backoff(most_s=0.1)
+    listening = asyncio.create_task(
+        doorbells.listen(bells, heard.append, lambda: begun.append(1), backoff=backoff)
+    )
     try:
         await until_async(lambda: bool(begun), "it listens")
         before = pings(own_redis)
@@ -64,10 +68,10 @@ async def test_doorbells_are_received_again_after_a_silence(
         await until_async(lambda: heard == ["acme"], "the bell is heard")
         assert begun == [1], "a server that answers its pings is left for no reason"
         own_redis.pause()
-        await asyncio.sleep(2.5)  # twice the silence, and more: a ping, and the time for its answer
+        await until_async(lambda: backoff._failures > 0, "the silent connection is given up")
         assert begun == [1], "it does not listen: the server has not confirmed the new subscription"
         own_redis.resume()
-        await until_async(lambda: len(begun) > 1, "it listens anew")
+        await until_async(lambda: len(begun) > 1, "it listens again")
         await ringer.publish(keyspace.doorbell("acme"), "acme")
         await until_async(lambda: heard == ["acme"] * 2, "the bell is heard")
     finally:

@@ -38,7 +38,7 @@ def sentinel_config(port: int, folder: Path) -> RedisConfig:
 
 
 async def test_sentinel_and_primary_both_speak_tls(tmp_path: Path, make_certificate: MakeCertificate) -> None:
-    """Under Sentinel too, where arq's own factory drops it; a certificate that we do not know ends it."""
+    """With Sentinels too, where arq's own factory drops TLS; an unknown authority or no TLS is refused."""
     ours, other = make_certificate("ours"), make_certificate("other")
     settings = tls_settings(ours)
     with RedisProcess(tmp_path / "redis", settings=settings):
@@ -66,7 +66,7 @@ async def test_sentinel_and_primary_both_speak_tls(tmp_path: Path, make_certific
 async def test_a_certificate_for_another_server_is_refused(
     tmp_path: Path, make_certificate: MakeCertificate
 ) -> None:
-    """Though it is one that we trust."""
+    """Although its authority is trusted."""
     wrong = make_certificate("wrong", "127.0.0.9")
     settings = tls_settings(wrong)
     with RedisProcess(tmp_path / "redis", settings=settings):
@@ -92,7 +92,7 @@ def directories_of(redis: Redis) -> KeyDirectoryCache:
 async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
     tmp_path: Path, make_certificate: MakeCertificate
 ) -> None:
-    """No retry mends it: behind Sentinels and without, its own fault is told, and not a lost connection for an hour."""
+    """With Sentinels and without, the error names the certificate, since no retry helps."""
     ours, other = make_certificate("ours"), make_certificate("other")
     settings = tls_settings(ours)
     port = int(settings["tls-port"])
@@ -126,7 +126,7 @@ async def test_a_client_is_told_at_once_why_a_certificate_is_refused(
 async def test_a_failure_that_no_retry_can_change_ends_with_its_reason(
     tmp_path: Path, make_certificate: MakeCertificate, mistake: str
 ) -> None:
-    """A wrong login, rights, host name, and TLS on one side only: named, instead of a connection that is lost for ever."""
+    """The error names a wrong login, missing rights, an unknown host, or TLS on one side only."""
     ours = make_certificate("ours")
     settings = tls_settings(ours)
     tls = TlsConfig(ca_file=str(ours / "ca.pem"))
