@@ -52,7 +52,7 @@ async def until_free(claims: Claims, *, alone: bool) -> ClaimResult:
 
 
 async def test_a_lease_that_ran_out_is_a_crash(redis: ArqRedis, hasty: Claims) -> None:
-    """The first claim is none."""
+    """The first claim counts no crash, and each claim after a lease that ran out counts one."""
     await put(redis, submission(1))
     assert (await crash(hasty, 1)).crashes == 0
     assert (await crash(hasty, 1)).crashes == 1
@@ -70,7 +70,7 @@ async def test_a_retry_is_no_crash(redis: ArqRedis, one: Claims) -> None:
 
 
 async def test_a_drain_is_neither(redis: ArqRedis, one: Claims) -> None:
-    """Twenty deploys later it is still the first attempt."""
+    """After twenty drains it is still the first attempt, without a crash."""
     await put(redis, submission(1))
     for _ in range(20):
         (job,) = (await take(one)).jobs
@@ -91,7 +91,7 @@ async def test_crashes_stay_when_the_job_is_given_back(redis: ArqRedis, one: Cla
 async def test_a_lease_that_ran_out_can_still_be_given_back(
     redis: ArqRedis, one: Claims, hasty: Claims
 ) -> None:
-    """By its last owner, as long as nobody else has it: then it is no crash."""
+    """By its last owner, while no other worker has claimed it: then it is no crash."""
     await put(redis, submission(1))
     late = await crash(hasty, 1)
     await lease_over(redis, submission(1).job_id)
@@ -100,7 +100,7 @@ async def test_a_lease_that_ran_out_can_still_be_given_back(
 
 
 async def test_a_job_given_back_cannot_be_published_by_its_old_worker(redis: ArqRedis, one: Claims) -> None:
-    """Returned is returned, whether or not the attempt counts."""
+    """Its commit is fenced, whether or not the attempt counts."""
     for seed, counts in enumerate((True, False)):
         await put(redis, submission(seed))
         claimed = await take(one)
@@ -111,7 +111,7 @@ async def test_a_job_given_back_cannot_be_published_by_its_old_worker(redis: Arq
 
 
 async def test_a_suspect_is_claimed_alone(redis: ArqRedis, one: Claims, hasty: Claims) -> None:
-    """With nothing of its tenant beside it, before or after; the next ones wait for the next claim."""
+    """With no other job of its tenant; the others are given by the next claim."""
     await put(redis, submission(1))
     await crash(hasty, SUSPECT_AT)
     await lease_over(redis, submission(1).job_id)
@@ -127,7 +127,7 @@ async def test_a_suspect_is_claimed_alone(redis: ArqRedis, one: Claims, hasty: C
 async def test_a_suspect_waits_for_a_worker_that_has_nothing_of_its_tenant(
     redis: ArqRedis, one: Claims, hasty: Claims
 ) -> None:
-    """Its place is kept, and the answer says why there is nothing."""
+    """The claim returns no job, and says that a suspect is next."""
     await put(redis, submission(1))
     await crash(hasty, SUSPECT_AT)
     claimed = await until_free(one, alone=False)
@@ -137,7 +137,7 @@ async def test_a_suspect_waits_for_a_worker_that_has_nothing_of_its_tenant(
 async def test_those_before_a_suspect_are_taken_without_it(
     redis: ArqRedis, one: Claims, hasty: Claims
 ) -> None:
-    """Never together."""
+    """The claim ends before the suspect, and says that it is next."""
     await put(redis, submission(1))
     await crash(hasty, SUSPECT_AT)
     await put(redis, submission(2))

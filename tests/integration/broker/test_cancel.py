@@ -50,7 +50,7 @@ async def test_a_queued_job_is_removed_and_its_result_says_so(redis: ArqRedis, j
 
 
 async def test_a_leased_job_is_not_cancelled(redis: ArqRedis, one: Claims, job: Submission) -> None:
-    """A worker has it, and signs it."""
+    """A worker holds it, and its payload stays."""
     await take(one)
     assert await cancel_it(redis, job) is CancelStatus.CLAIMED
     assert await redis.exists(keyspace.job(job.job_id))
@@ -72,7 +72,7 @@ async def test_a_job_that_a_stock_worker_has_is_not_cancelled(redis: ArqRedis, j
 
 
 async def test_a_job_that_was_given_back_is_cancelled(redis: ArqRedis, one: Claims, job: Submission) -> None:
-    """Nobody has it."""
+    """No worker holds it."""
     claimed = await take(one)
     await one.nack({TENANT: list(claimed.jobs)}, counts=False)
     assert await cancel_it(redis, job) is CancelStatus.CANCELLED

@@ -36,7 +36,7 @@ def letter_of(claimed: ClaimResult, **changes: object) -> DeadLetter:
 
 
 async def bury(redis: ArqRedis, one: Claims, job: Submission, **changes: object) -> DeadLetter:
-    """The job is given up, and published as that."""
+    """Commit the job as failed, with its dead letter."""
     await put(redis, job)
     claimed = await take(one)
     letter = letter_of(claimed, **changes)
@@ -71,7 +71,7 @@ async def test_a_fenced_commit_leaves_none(redis: ArqRedis, one: Claims) -> None
 
 
 async def test_one_that_is_tried_again_is_a_new_job(redis: ArqRedis, one: Claims) -> None:
-    """Queued with its counters at nought and no result; the letter is gone, and a second try finds none."""
+    """Queued with its counters at 0 and without a result; the letter is gone, and a second requeue finds none."""
     job = submission(1)
     letter = await bury(redis, one, job)
     found = await only_letter(redis)
@@ -105,7 +105,7 @@ async def test_one_whose_job_came_to_a_result_after_all_is_gone(redis: ArqRedis,
 
 
 async def test_a_worker_that_waits_is_rung(redis: ArqRedis, one: Claims) -> None:
-    """As at a submit."""
+    """The requeue rings the tenant's doorbell, as a submit does."""
     await bury(redis, one, submission(1))
     assert not (await take(one)).jobs
     async with redis.pubsub() as bell:
@@ -118,7 +118,7 @@ async def test_a_worker_that_waits_is_rung(redis: ArqRedis, one: Claims) -> None
 
 
 async def test_one_that_is_dropped_keeps_its_result(redis: ArqRedis, one: Claims) -> None:
-    """The client has been told, and is told again."""
+    """A client that asks again gets the same error."""
     job = submission(1)
     await bury(redis, one, job)
     assert await dead_letters.drop(redis, [await only_letter(redis)]) == [True]
@@ -127,7 +127,7 @@ async def test_one_that_is_dropped_keeps_its_result(redis: ArqRedis, one: Claims
 
 
 async def test_letters_are_listed_oldest_first(redis: ArqRedis, one: Claims) -> None:
-    """Over tenants."""
+    """Of all tenants together."""
     for seed in (3, 1, 2):
         await bury(redis, one, submission(seed), at_ms=seed)
     assert [found.letter.at_ms for found in await letters_of(redis, ["other", TENANT])] == [1, 2, 3]
@@ -135,14 +135,14 @@ async def test_letters_are_listed_oldest_first(redis: ArqRedis, one: Claims) -> 
 
 @pytest.mark.parametrize("raw", [b"", b"\xc1", b"\x80", encode_job(b"s", JobHints(), 1)])
 async def test_a_value_that_is_no_dead_letter_is_left_out(redis: ArqRedis, one: Claims, raw: bytes) -> None:
-    """Somebody wrote into the hash; the real ones are still listed."""
+    """The dead letters beside it are listed."""
     await bury(redis, one, submission(1))
     await redis.hset(keyspace.dead_letters(TENANT), "planted", cast("str", raw))  # type: ignore[misc]
     assert (await only_letter(redis)).job_id.decode() == submission(1).job_id
 
 
 async def test_a_foreign_type_there_holds_back_no_result(redis: ArqRedis, one: Claims) -> None:
-    """The job ends; its letter is in the log."""
+    """The result is committed, and no dead letter is listed."""
     await redis.set(keyspace.dead_letters(TENANT), "x")
     await bury(redis, one, submission(1))
     assert not await letters_of(redis, [TENANT])

@@ -30,11 +30,14 @@ async def run_out(redis: ArqRedis) -> None:
 async def test_an_owner_extends_its_lease(redis: ArqRedis, one: Claims, claimed: ClaimedJob) -> None:
     """The job's place in the queue moves with it."""
     await redis.pexpire(LEASE, 5_000)
+    before_ms = await redis.zscore(QUEUE, JOB.job_id)
+    await redis.zadd(QUEUE, {JOB.job_id: 1})
     assert await one.extend({TENANT: [claimed]}) == []
     assert await redis.pttl(LEASE) > 5_000
+    assert await redis.zscore(QUEUE, JOB.job_id) >= before_ms
 
 
-async def test_a_lease_that_ran_out_is_extended_while_nobody_else_has_the_job(
+async def test_a_lease_that_ran_out_is_extended_while_no_other_worker_has_the_job(
     redis: ArqRedis, one: Claims, claimed: ClaimedJob
 ) -> None:
     """Its fence is the last one."""
@@ -66,6 +69,6 @@ async def test_an_older_fence_is_not_extended(
 
 
 async def test_what_was_given_back_is_not_extended(redis: ArqRedis, one: Claims, claimed: ClaimedJob) -> None:
-    """Nobody has it."""
+    """The worker is told that it lost the job."""
     await one.nack({TENANT: [claimed]}, counts=False)
     assert await one.extend({TENANT: [claimed]}) == [claimed]

@@ -56,7 +56,7 @@ async def test_a_claim_whose_answer_is_lost_leases_one_batch(
 async def test_no_other_claim_is_sent_while_redis_stands_still(
     own_redis: RedisProcess, redis: ArqRedis
 ) -> None:
-    """It would carry them all out when it goes on."""
+    """Redis would run all of them when it answers again."""
     claims = Claims(redis, owner="one", lease_ms=LEASE_MS)
     own_redis.pause()
     for perhaps_done in (True, False):
@@ -77,12 +77,15 @@ async def test_a_claim_is_made_where_redis_has_lost_the_scripts(
     assert len((await take(claims, jobs=BATCH)).jobs) == BATCH
 
 
-async def test_a_claim_of_a_demoted_primary_charges_nobody(own_redis: RedisProcess, redis: ArqRedis) -> None:
-    """The caller tries again soon, as after an unconfirmed claim of its own."""
+async def test_a_claim_of_a_demoted_primary_is_unconfirmed_and_leases_nothing(
+    own_redis: RedisProcess, redis: ArqRedis
+) -> None:
+    """READONLY is ``QueueUnconfirmed``, as a claim that no replica has."""
     claims = Claims(redis, owner="one", lease_ms=LEASE_MS, wait=ReplicaWait(replicas=1, timeout_s=0.01))
     own_redis.command("REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(QueueUnconfirmed):
         await take(claims)
+    assert await leased(redis) == 0
 
 
 async def test_an_unconfirmed_claim_leases_nothing_and_says_that_what_was_owed_is_charged(

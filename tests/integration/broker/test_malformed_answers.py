@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 
 from queueing.broker import dead_letters
 from queueing.broker.cancel import cancel
-from queueing.broker.claims import ClaimRequest, Claims
+from queueing.broker.claims import ClaimRequest, Claims, CommitStatus
 from queueing.broker.dead_letters import DeadLetter, StoredLetter
 from queueing.errors import QueueUnavailable
 from queueing.protocol.client_keys import ClientKey
@@ -19,7 +19,7 @@ from queueing.protocol.envelope import seal
 from queueing.redis import scripts
 from queueing.redis.scripts import Script
 from tests.support.farm.forging import payload
-from tests.support.farm.queued import KEEP, LEASE_MS, TENANT, commit_of, put, submission, take
+from tests.support.farm.queued import KEEP, LEASE_MS, TENANT, commit_of, publish, put, submission, take
 
 ANSWERS = [
     "return {}",
@@ -45,7 +45,7 @@ def replace(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> Replace:
 
 @pytest.mark.parametrize("lua", ANSWERS)
 async def test_a_claim_is_refused_for_its_tenant(redis: ArqRedis, replace: Replace, lua: str) -> None:
-    """The claim loop takes it as the refusal of one tenant, and goes on."""
+    """The tenant's place in the answers has the error."""
     await replace(Script.CLAIM, lua)
     claims = Claims(redis, owner="one", lease_ms=LEASE_MS)
     (answer,) = await claims.claim([ClaimRequest(tenant=TENANT, most_jobs=1, most_digests=64)])
@@ -54,7 +54,9 @@ async def test_a_claim_is_refused_for_its_tenant(redis: ArqRedis, replace: Repla
 
 
 @pytest.mark.parametrize("lua", ANSWERS)
-async def test_a_commit_and_an_extension_are_repeated(redis: ArqRedis, replace: Replace, lua: str) -> None:
+async def test_a_commit_and_an_extension_are_repeated(
+    redis: ArqRedis, replace: Replace, monkeypatch: pytest.MonkeyPatch, lua: str
+) -> None:
     """The job keeps its lease, and its result is stored when the answers are ours again."""
     made = submission(1)
     await put(redis, made)
@@ -67,6 +69,9 @@ async def test_a_commit_and_an_extension_are_repeated(redis: ArqRedis, replace: 
     assert isinstance(answers[TENANT], QueueUnavailable)
     with pytest.raises(QueueUnavailable):
         await claims.extend({TENANT: [job]})
+    monkeypatch.undo()
+    assert await claims.extend({TENANT: [job]}) == []
+    assert await publish(claims, commit_of(claimed, made)) == [CommitStatus.COMMITTED]
 
 
 @pytest.mark.parametrize("lua", ANSWERS)

@@ -10,11 +10,14 @@ from arq.connections import ArqRedis
 
 from queueing.broker.queue_stats import QueueState, read_queue_stats, redis_state
 from queueing.config.redis import RedisConfig
+from queueing.coordination.backlog_caps import publish_caps
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.protocol.jobs import JobHints, encode_job
+from queueing.protocol.limits import PublishedCaps
 from queueing.redis.connection import connect
 from queueing.unix_time import unix_ms
+from tests.support.farm import queued
 from tests.support.farm.farm import Farm, digests
 
 
@@ -24,7 +27,7 @@ async def put(redis: ArqRedis, key: str, **fields: int | str) -> None:
 
 
 async def test_an_empty_queue_tells_nothing(redis: ArqRedis) -> None:
-    """Nor does a tenant that nobody has heard of."""
+    """Nor does an unknown tenant."""
     assert await read_queue_stats(redis, ["acme", "globex"]) == {"acme": QueueState(), "globex": QueueState()}
     assert await read_queue_stats(redis, []) == {}
 
@@ -41,11 +44,15 @@ async def test_the_age_is_that_of_the_submit_whatever_the_priority(redis: ArqRed
     assert 39 < state.age_s < 60
 
 
-async def test_submitted_and_refused_digests_are_counted(farm: Farm, redis: ArqRedis) -> None:
-    """By the submit script, for ever."""
+async def test_submitted_digests_and_refused_jobs_are_counted(farm: Farm, redis: ArqRedis) -> None:
+    """By the submit script, and after the digests are signed too."""
     async with farm.client() as client:
         assert [s async for s in client.sign_many("release", digests(70), timeout_s=60)]
-    assert (await read_queue_stats(redis, ["acme"]))["acme"].accepted_digests == 70
+    await farm.responder.pause()
+    await publish_caps(redis, {"acme": PublishedCaps(backlog_digests=1)})
+    await queued.put(redis, *(queued.submission(seed, digests=2) for seed in range(3)))
+    state = (await read_queue_stats(redis, ["acme"]))["acme"]
+    assert (state.accepted_digests, state.refused) == (72, 2)
 
 
 async def test_caps_budget_and_dead_letters_are_read(redis: ArqRedis) -> None:
@@ -62,7 +69,7 @@ async def test_caps_budget_and_dead_letters_are_read(redis: ArqRedis) -> None:
 
 @pytest.mark.parametrize("name", ["queue", "backlog", "caps", "limiter", "dead_letters"])
 async def test_nonsense_under_a_key_is_nothing(redis: ArqRedis, name: str) -> None:
-    """A foreign type, or a field that is no number, harms neither this tenant's other gauges nor anybody else's."""
+    """A foreign type, or a field that is no number, harms neither this tenant's other gauges nor another tenant's."""
     where: Any = getattr(keyspace, name)
     await redis.set(where("acme"), "nonsense")
     await put(redis, keyspace.dead_letters("globex"), a=1)
@@ -76,7 +83,7 @@ async def test_nonsense_under_a_key_is_nothing(redis: ArqRedis, name: str) -> No
 
 
 async def test_a_job_that_is_none_has_no_age(redis: ArqRedis) -> None:
-    """A worker refuses it in its turn."""
+    """Without a payload, or with one that is no job."""
     await redis.zadd(keyspace.queue("acme"), {"gone": 1})
     assert (await read_queue_stats(redis, ["acme"]))["acme"].age_s == 0
     await redis.set(keyspace.job("gone"), "no msgpack")
@@ -85,7 +92,7 @@ async def test_a_job_that_is_none_has_no_age(redis: ArqRedis) -> None:
 
 
 async def test_a_thousand_tenants_are_all_seen(redis: ArqRedis) -> None:
-    """In pieces."""
+    """They are read in several round trips."""
     names = [f"t{i}" for i in range(1000)]
     await redis.zadd(keyspace.queue("t999"), {"job": 1})
     states = await read_queue_stats(redis, names)
@@ -104,6 +111,7 @@ async def test_no_redis_is_an_error_of_ours() -> None:
     """And a retryable one."""
     nowhere = connect(RedisConfig(unix_socket="/nonexistent/redis.sock"))
     for asking in (read_queue_stats(nowhere, ["acme"]), redis_state(nowhere)):
-        with pytest.raises(QueueUnavailable):
+        with pytest.raises(QueueUnavailable) as caught:
             await asking
+        assert caught.value.retryable
     await nowhere.aclose()

@@ -34,7 +34,7 @@ from tests.support.farm.queued import (
 
 
 def forger(tenant: str = TENANT) -> Forger:
-    """Somebody who makes envelopes of this tenant; the scripts verify nothing."""
+    """Maker of envelopes of this tenant; the scripts verify nothing."""
     return Forger(key=ClientKey.generate(), tenant=tenant)
 
 
@@ -111,7 +111,7 @@ class TestSubmit:
         assert (await put(redis, job))[0].accepted is SubmitStatus.ACCEPTED
         assert not await redis.exists(keyspace.result(job.job_id))
 
-    async def test_a_job_that_nobody_could_read_may_be_submitted_again(
+    async def test_a_job_that_no_worker_could_read_may_be_submitted_again(
         self, redis: ArqRedis, one: Claims
     ) -> None:
         """Its payload was gone, so its result has no hash; nothing was signed all the same."""
@@ -184,7 +184,7 @@ class TestClaim:
         assert due_ms == pytest.approx(claimed.now_ms + LEASE_MS, abs=2)
 
     async def test_it_stops_at_the_digests_that_were_asked_for(self, redis: ArqRedis, one: Claims) -> None:
-        """The cost that stands beside the envelope is counted; a job is never split."""
+        """By the number of digests in the job's hints; a job is never split."""
         await put(redis, *(submission(i, digests=100) for i in range(5)))
         claimed = await take(one, digests=150)
         assert (len(claimed.jobs), claimed.more) == (2, True)
@@ -263,7 +263,7 @@ class TestClaim:
     async def test_a_stock_job_belongs_to_the_tenant_that_its_envelope_names(
         self, redis: ArqRedis, one: Claims, raw: bytes
     ) -> None:
-        """Its id has no tag: in the queue of anybody else it is neither leased nor answered nor removed."""
+        """Its id has no tag: in another tenant's queue it is taken off, and neither leased, answered nor deleted."""
         await redis.set(keyspace.job("deploy-17"), raw)
         await redis.zadd(QUEUE, {"deploy-17": 1})
         claimed = await take(one)
@@ -273,7 +273,7 @@ class TestClaim:
         assert not await redis.exists(keyspace.IN_PROGRESS_PREFIX + "deploy-17", keyspace.result("deploy-17"))
 
     async def test_a_stock_job_that_is_gone_is_not_answered(self, redis: ArqRedis, one: Claims) -> None:
-        """Nor is a foreign type under its key removed: whose it was, nobody knows."""
+        """Nor is a foreign type under its key removed, since its tenant is unknown."""
         await plant(redis, keyspace.job("foreign"))
         await redis.zadd(QUEUE, {"gone": 1, "foreign": 2})
         claimed = await take(one)
@@ -308,16 +308,16 @@ class TestClaim:
         assert (len(claimed.jobs), claimed.more) == (32, True)
 
     async def test_a_payload_beyond_any_job_is_given_as_nothing(self, redis: ArqRedis, one: Claims) -> None:
-        """It is refused as malformed, and the log has room for what is said of it."""
+        """Empty bytes, which are refused as malformed."""
         await put(redis, submission(1))
         await redis.set(keyspace.job(submission(1).job_id), b"x" * 300_000)
         (job,) = (await take(one)).jobs
         assert job.payload == b""
 
-    async def test_a_job_that_a_stock_worker_has_leased_is_left_alone(
+    async def test_a_job_that_a_stock_worker_has_leased_is_not_claimed(
         self, redis: ArqRedis, one: Claims
     ) -> None:
-        """arq's in-progress key is respected, and stepped over once."""
+        """arq's in-progress key is respected, and the job is due at its end."""
         job = submission(1)
         await put(redis, job)
         await redis.set(keyspace.IN_PROGRESS_PREFIX + job.job_id, b"1", px=60_000)
@@ -327,7 +327,7 @@ class TestClaim:
     async def test_a_claim_that_finds_only_what_is_held_arms_the_bell(
         self, redis: ArqRedis, one: Claims
     ) -> None:
-        """It found nothing for itself: the next submit rings."""
+        """It returned no job, so the next submit is to ring."""
         await put(redis, submission(1))
         await redis.set(keyspace.IN_PROGRESS_PREFIX + submission(1).job_id, b"1", px=60_000)
         claimed = await take(one)
@@ -356,10 +356,10 @@ class TestClaim:
     @pytest.mark.parametrize(
         "key", [keyspace.claims(TENANT), keyspace.IN_PROGRESS_PREFIX + submission(1).job_id]
     )
-    async def test_foreign_types_under_its_own_keys_are_healed(
+    async def test_foreign_types_under_its_own_keys_are_replaced(
         self, redis: ArqRedis, one: Claims, key: str
     ) -> None:
-        """The hash of claims and the lease are written anew."""
+        """The hash of claims or the lease is written again, and the job is committed."""
         await plant(redis, key)
         await put(redis, submission(1))
         claimed = await take(one)
@@ -429,7 +429,7 @@ class TestCommit:
         assert await hasty.extend({TENANT: list(late.jobs)}) == list(late.jobs)
 
     async def test_a_lease_that_ran_out_unclaimed_still_commits(self, redis: ArqRedis, one: Claims) -> None:
-        """Nobody claimed the job since: the fence is still the last one, and the work is not lost."""
+        """No worker has claimed the job since: its fence is the last one."""
         job = submission(1)
         await put(redis, job)
         claimed = await take(one)
@@ -484,6 +484,7 @@ class TestCommit:
         commits = [commit_of(claimed, job, index=i) for i, job in enumerate(jobs)]
         assert await publish(one, *commits) == [CommitStatus.COMMITTED] * 5000
         entries = await redis.xrange(keyspace.reply_prefix(TENANT) + jobs[0].reply_id)
+        assert len(entries) > 1
         assert sum(len(entry) for _, entry in entries) == 5000
 
 
@@ -492,7 +493,7 @@ class TestRelease:
     async def test_the_bell_rings_for_a_job_that_is_due_again_at_once(
         self, redis: ArqRedis, one: Claims, two: Claims, delay_ms: int, rings: int
     ) -> None:
-        """Once, for whoever found nothing; a job that is due later is found by the slow poll."""
+        """Once, where a claim found nothing; for a job that is due later it does not ring."""
         await put(redis, submission(1))
         held = (await take(one)).jobs
         assert not (await take(two)).jobs
@@ -513,14 +514,14 @@ class TestRelease:
         assert (again.due_ms, again.attempt) == (job.due_ms, 1)
 
     async def test_an_attempt_may_count(self, redis: ArqRedis, one: Claims) -> None:
-        """counts=True stands against the job."""
+        """With ``counts=True`` the next claim is the second attempt."""
         await put(redis, submission(1))
         (job,) = (await take(one)).jobs
         await one.nack({TENANT: [job]}, counts=True)
         assert (await take(one)).jobs[0].attempt == 2
 
     async def test_a_late_owner_releases_nothing(self, redis: ArqRedis, two: Claims) -> None:
-        """The job is another's by now."""
+        """Another worker has claimed the job, and keeps its lease."""
         hasty = Claims(redis, owner="hasty", lease_ms=1)
         await put(redis, submission(1))
         (late,) = (await take(hasty)).jobs

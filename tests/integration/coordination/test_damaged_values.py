@@ -1,4 +1,4 @@
-"""Readers of Redis over values that somebody else has written: each costs itself, and is counted."""
+"""Readers of Redis over damaged values: each value costs itself alone, and is counted."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ async def test_a_replica_does_not_lose_a_count(own_redis: RedisProcess, redis: A
 
 @pytest.mark.parametrize("command", [("RPUSH",), ("SET",), ("SETRANGE", "0")])
 async def test_a_foreign_value_costs_its_own_count_alone(redis: ArqRedis, command: tuple[str, ...]) -> None:
-    """The count begins anew with what was to be added; the other one is not added to twice."""
+    """Its count starts again from what was to be added; the other count is increased once."""
     await redis.set(THERE.name, 100)
     await redis.execute_command(command[0], HERE.name, *command[1:], "foreign")  # type: ignore[no-untyped-call]
     assert await key_usage.increment(redis, {THERE: 7, HERE: 5}) == {THERE: 107, HERE: 5}

@@ -16,7 +16,7 @@ from tests.support.redis.process import RedisProcess
 async def test_commands_that_the_server_does_not_have_are_absent(
     tmp_path: Path, commands: tuple[str, ...], absent: tuple[str, ...]
 ) -> None:
-    """The user may send what is there; nothing can be said of the rest."""
+    """They are reported as absent, and neither as missing nor as excess rights."""
     settings = {f"rename-command {name}": "" for name in commands}
     with RedisProcess(tmp_path / "redis", settings=settings) as server:
         report = await with_connection(RedisConfig(unix_socket=str(server.socket_path)), inspect)

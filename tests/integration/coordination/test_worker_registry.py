@@ -25,7 +25,7 @@ async def _seen_at(redis: ArqRedis, owner: str, ago_ms: float) -> None:
 
 
 async def test_a_worker_is_alive_until_it_says_goodbye(redis: ArqRedis) -> None:
-    """The last word counts; hosts come in order."""
+    """The last report counts; hosts are listed in order."""
     await register(redis, worker_info("h2.1.bb"))
     await register(redis, worker_info(jobs_in_flight=1))
     await register(redis, worker_info(jobs_in_flight=5, drained=("acme",)))
@@ -48,7 +48,7 @@ async def test_workers_with_one_host_name_and_process_id_are_all_listed(redis: A
 
 
 async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRedis) -> None:
-    """By Redis' clock; the next word of any worker removes what is too old."""
+    """By Redis' clock; the next report of any worker removes entries that are too old."""
     await register(redis, worker_info("dead.1.aa"))
     await _seen_at(redis, "dead.1.aa", 60_000)
     (dead,) = await registered_workers(redis)
@@ -59,7 +59,7 @@ async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRed
     assert [each.info.host for each in await registered_workers(redis)] == ["live"]
     assert await redis.hlen(keyspace.WORKERS_FACTS) == 1  # type: ignore[misc]  # typed for both clients
     for key in (keyspace.WORKERS_SEEN, keyspace.WORKERS_FACTS):
-        assert 0 < await redis.pttl(key) <= 2 * KEEP_MS, "when nobody is left nothing is left"
+        assert 0 < await redis.pttl(key) <= 2 * KEEP_MS, "without workers the keys expire"
 
 
 async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.Monk
 
 
 async def test_an_unreadable_entry_is_left_out(redis: ArqRedis) -> None:
-    """Another version's words, somebody's rubbish, and a name that is too long for a table."""
+    """The facts of another version, bytes that are no facts, no facts, and a name that is too long for a table."""
     await register(redis, worker_info())
     await register(redis, worker_info("x" * 300))
     for owner, facts in (("old.1.aa", b"\x81\xa1x\x01"), ("rubbish.1.aa", b"\xff")):

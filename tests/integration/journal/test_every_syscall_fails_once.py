@@ -1,4 +1,4 @@
-"""Every system call of the log's writer fails once, by strace: what was acknowledged is there, and it goes on by itself.
+"""Every system call of the log's writer fails once, by strace: acknowledged records are there, and later ones are written.
 
 After Tessera's fault test (``integration/fault/posix``). The real log runs in a process of its own; only its calls on
 its own files are counted and made to fail.
@@ -86,7 +86,7 @@ def _call(line: str) -> tuple[str, str, bool]:
 
 def check(run: Run) -> None:
     """The rules that hold whatever failed."""
-    assert run.acknowledged == list(range(COUNT)), "it did not go on by itself"
+    assert run.acknowledged == list(range(COUNT)), "a record was not written after the failure"
     assert set(run.readable) == set(range(COUNT)), "what was acknowledged is not there"
     assert sorted(run.readable) == run.readable, "the order is lost"
     refused = {int(line.split()[1]) for line in run.said if line.startswith("failed")}
@@ -115,7 +115,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_clean_run_makes_the_calls_that_are_swept(clean: Run) -> None:
-    """Else the sweep would say nothing."""
+    """The sweep needs a run that makes each of these calls."""
     check(clean)
     made = Counter(call for call, _, _ in clean.calls)
     assert set(CALLS) <= made.keys()

@@ -1,4 +1,4 @@
-"""The disk of the log is full, read-only or slow: nothing is lost, nothing is signed blindly, and it goes on by itself."""
+"""The disk of the log is full, read-only or slow: nothing is lost or signed without a record, and work resumes without help."""
 
 from __future__ import annotations
 

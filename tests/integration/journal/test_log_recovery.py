@@ -1,4 +1,4 @@
-"""After a crash between any two steps: what was signed is released once, by whoever comes first, and never signed again."""
+"""After a crash between any two steps: a signed job is released once, and is not signed again."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def crash_after_the_outcome(rig: Rig, job: Job) -> None:
 
 
 async def test_a_start_releases_before_another_worker_can_sign_again(make_rig: MakeRig) -> None:
-    """While the dead worker's lease still runs, for which a second worker waits: under that very lease."""
+    """The restarted worker releases under the dead one's lease, while a second worker waits for its end."""
     rig = rig_with(make_rig, lease_s=120.0)
     rig.start_worker(1)
     async with rig.client() as client:
@@ -133,7 +133,7 @@ async def _commit(rig: Rig, durable: OutcomeRecord) -> CommitStatus:
 
 
 async def test_two_crashes_in_a_row(make_rig: MakeRig) -> None:
-    """The second falls before the first start could reach Redis: the third process releases."""
+    """The second crash comes before the restarted worker reaches Redis, and the third process releases."""
     rig = rig_with(make_rig)
     rig.start_worker(1)
     async with rig.client() as client:
@@ -151,7 +151,7 @@ async def test_two_crashes_in_a_row(make_rig: MakeRig) -> None:
 
 
 async def test_an_intent_without_an_outcome_is_closed_as_unknown(make_rig: MakeRig) -> None:
-    """The worker is killed while the HSM signs: nobody has seen that signature, and the job is signed anew."""
+    """The worker is killed while the HSM signs: no client has seen that signature, and the job is signed again."""
     rig = rig_with(make_rig)
     first = rig.start_worker(1)
     async with rig.client() as client:
@@ -168,7 +168,7 @@ async def test_an_intent_without_an_outcome_is_closed_as_unknown(make_rig: MakeR
 
 
 async def test_a_second_worker_on_one_state_directory_is_refused(make_rig: MakeRig) -> None:
-    """It says whose it is; when that one was killed, the next may start."""
+    """The error names the process that has it; when that one was killed, the next may start."""
     rig = rig_with(make_rig)
     first = rig.start_worker(1)
     second = rig.start_worker(1, ready=False)
@@ -186,7 +186,7 @@ def _end(log: Path) -> str:
 
 
 async def test_old_segments_go_also_from_an_idle_host(make_rig: MakeRig) -> None:
-    """By the policy of the operator; the size of the log is shown."""
+    """By ``keep_days``; the metric has the size of the rest."""
     rig = rig_with(make_rig, service="\n[log]\nkeep_days = 2.0\n")
     folder = rig.state_dir() / "wal"
     async with rig.client() as client:

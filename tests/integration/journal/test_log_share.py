@@ -1,4 +1,4 @@
-"""A tenant that fills the disk of the log stops itself: its neighbour is served, its jobs wait, and none of them is lost."""
+"""A tenant that fills its share of the log's disk is paused: its neighbour is served, and its jobs wait and are not lost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A build's run on real parts: `sigmill sign` against a worker, lanes and an HSM that writes down what it was asked.
 
-The client's own tests have a responder on the other side; here nothing stands in for anything.
+The client's own tests have a responder in place of the worker; here all parts are real.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ async def test_a_run_that_was_killed_and_started_again_signs_nothing_twice(
 
 
 async def test_a_bell_wakes_an_idle_worker_and_nothing_is_polled_for(make_rig: MakeRig) -> None:
-    """With a slow poll of a minute each digest is signed at once; the worker's Redis is asked next to nothing meanwhile."""
-    rig = make_rig(worker={"slow_poll_s": 60.0})
+    """With a slow poll of an hour each digest is signed; an idle worker runs at most two scripts in two seconds."""
+    rig = make_rig(worker={"slow_poll_s": 3600.0})
     rig.start_worker()
     redis = rig.connect()
     async with rig.client() as client:
         for digest in digests(3, salt="bell"):
             assert isinstance(await client.sign("release", digest, timeout_s=60), Signature)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # the worker is idle again
         before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
         await asyncio.sleep(2.0)
         after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]

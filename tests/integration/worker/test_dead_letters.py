@@ -1,4 +1,4 @@
-"""A job that breaks every lane is set aside with its evidence; the operator looks, and tries it again."""
+"""A job that breaks every lane becomes a dead letter with its evidence, which an operator lists, requeues or drops."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def deadletter(rig: Rig, *words: str) -> list[dict[str, object]]:
 
 
 async def test_a_poisoned_job_is_kept_shown_and_signed_when_it_is_tried_again(make_rig: MakeRig) -> None:
-    """The client is told; after the module was repaired the operator requeues the job, and the client gets it."""
+    """The client gets JobPoisoned; once the module is repaired and the job requeued, it gets the signature."""
     rig = make_rig()
     rig.wrap = behind_simhsm(rig.directory)
     bad = hashlib.sha256(b"poison").digest()
@@ -52,7 +52,7 @@ async def test_a_poisoned_job_is_kept_shown_and_signed_when_it_is_tried_again(ma
 
 
 async def test_dead_letters_are_dropped_by_name_or_all(make_rig: MakeRig) -> None:
-    """A name that is none is an error, and drops nothing."""
+    """An unknown id is an error, and drops no dead letter."""
     rig = make_rig()
     rig.wrap = behind_simhsm(rig.directory)
     bad = os.urandom(32)

@@ -1,4 +1,4 @@
-"""``sigmill tokens drain``: a host stops to use a token, and nobody else notices."""
+"""``sigmill tokens drain``: a host stops using a token, and other hosts sign its jobs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.support.rig.rig import MakeRig, Rig, WorkerProcess, key_block
 from tests.support.waiting import until_async
 from workers.journal.records import IntentRecord, decode_record
 from workers.journal.segments import read_segment, segments_of
+from workers.state.drained_tokens import DrainedTokens
 
 BACK_S = 30.0
 """A token that is back is used within this, also on a busy machine."""
@@ -68,7 +69,7 @@ async def test_a_drained_tokens_jobs_are_signed_by_another_host(make_rig: MakeRi
 
 
 async def test_jobs_of_a_drained_token_wait_where_no_other_host_has_it(make_rig: MakeRig) -> None:
-    """Nothing is refused or lost; the tenant beside it goes on; resumed, everything is signed."""
+    """The job stays queued while another tenant signs; after the resume every digest is signed."""
     rig = make_rig(tenants=dict.fromkeys(("acme", "globex"), KeyKind.P256))
     worker = rig.start_worker()
     config = config_of(rig, 1, worker)
@@ -101,7 +102,7 @@ def intents(rig: Rig) -> set[bytes]:
 async def test_jobs_of_a_drained_token_do_not_fill_the_log_while_another_one_of_the_tenant_works(
     make_rig: MakeRig,
 ) -> None:
-    """The tenant is claimed for its other key: these go back unseen by the log, and are signed soon after the resume."""
+    """The tenant is claimed for its other key: these go back without an intent, and are signed after the resume."""
     rig = make_rig(worker={"slow_poll_s": 1.0})
     rig.tokens |= rig.shelf.get(**{"acme-b": {"acme.nightly.v1": KeyKind.P256}})
     nightly = rig.tokens["acme-b"].keys["acme.nightly.v1"]
@@ -134,4 +135,5 @@ async def test_a_drain_without_a_worker_is_kept_for_the_next(make_rig: MakeRig) 
     config = str(rig.config(1))
     code, said = await tokens("drain", "acme", "--config", config, "--wait", "0")
     assert (code, "a worker applies it when it starts" in said) == (75, True)
+    assert DrainedTokens(rig.state_dir(1)).names() == {"acme"}
     assert (await tokens("drain", "acmee", "--config", config))[0] == 2

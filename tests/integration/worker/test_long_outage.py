@@ -1,4 +1,4 @@
-"""The HSM is away for longer than anybody's patience: what was accepted waits, keeps its order, and is signed."""
+"""The HSM is away for longer than leases and envelopes last: accepted jobs wait, keep their order, and are signed."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def impatient(rig: Rig) -> ClientConfig:
     "how",
     [
         "rv=0x30",  # CKR_DEVICE_ERROR: lane after lane gives up
-        "rv=0x32",  # CKR_DEVICE_REMOVED: the token is left alone at once
+        "rv=0x32",  # CKR_DEVICE_REMOVED: the circuit opens at once
         pytest.param("hang", marks=pytest.mark.slow),  # calls do not come back: the watchdog ends the lanes
         pytest.param("segv", marks=pytest.mark.slow),  # the module crashes at each call
     ],
 )
 async def test_an_outage_ends_no_job(make_rig: MakeRig, how: str) -> None:
-    """Nothing expires that was not its client's choice, nothing is lost or set aside, and the order is kept."""
+    """Every job is signed afterwards in its order; of a module that crashes, one job at most is blamed."""
     rig = make_rig(
         worker={"lease_s": 2.0, "poison_attempts": 3},
         token={"acme": "lanes = 1\ncall_timeout_s = 0.5"},
@@ -72,7 +72,7 @@ async def test_an_outage_ends_no_job(make_rig: MakeRig, how: str) -> None:
         outcomes = [await client.wait(job, timeout_s=40) for job in jobs]
         assert isinstance(await waiting, Signature), "the client that waited renewed its envelope"
         (gone,) = await hasty.wait(abandoned, timeout_s=60)
-        assert isinstance(gone, Signature), "it is renewed when somebody waits for it again"
+        assert isinstance(gone, Signature), "it is renewed when its client waits for it again"
     innocent = [[type(outcome) for outcome in each] == [Signature] * 8 for each in outcomes]
     assert innocent.count(False) <= (how == "segv"), "one job at most is blamed for a module that crashes"
     if how != "segv":

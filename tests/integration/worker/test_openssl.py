@@ -1,4 +1,4 @@
-"""Signatures that went the whole way verify with the `openssl` command line: with nothing of ours."""
+"""Signatures of the whole service verify with the `openssl` command line, without code of this project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis goes away, the disk of the log is full: the worker stays, loses nothing, and goes on by itself."""
+"""Redis is away, or the disk of the log is full: the worker keeps running, loses nothing, and signs again afterwards."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_redis_restarts_under_load(make_rig: MakeRig) -> None:
 
 
 async def test_redis_comes_back_empty(make_rig: MakeRig) -> None:
-    """Without its data: directories are published anew, clients send again what is lost, no restart is needed."""
+    """Without its data: directories are published again, and a new client signs without a restart of the worker."""
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
@@ -61,11 +61,11 @@ async def test_redis_comes_back_empty(make_rig: MakeRig) -> None:
 
 
 async def test_a_service_token_that_is_away_costs_a_try_now_and_then(make_rig: MakeRig) -> None:
-    """No directory can be signed: the worker tries again in seconds, and does not fill its log meanwhile."""
+    """No directory can be signed: the worker keeps running, and logs at most four failures in three seconds."""
     rig = make_rig(token={"service": 'socket = "nobody-listens.sock"'})
     worker = rig.start_worker(ready=False)
     await until_async(lambda: worker.events("directory.failed") > 0, "it has tried")
-    await asyncio.sleep(3.0)
+    await asyncio.sleep(3.0)  # meanwhile the log is not filled
     assert worker.events("directory.failed") <= 4
     assert worker.alive
 
@@ -92,7 +92,7 @@ async def _collect(source: object) -> list[object]:
 
 
 async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(make_rig: MakeRig) -> None:
-    """The jobs stay, the worker says that it is not ready, and goes on by itself when the disk is well."""
+    """The jobs stay and the worker is not ready; once the disk has space every digest is signed."""
     rig = make_rig(token=ONE_LANE)
     rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()
@@ -103,7 +103,7 @@ async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(mak
         job = await client.submit("release", digests(200))
         await until_async(lambda: worker.metric("sigmill_log_failing") == 1, "the log is failing")
         await until_async(lambda: not worker.ready, "the worker says that it is not ready")
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.5)  # meanwhile nothing is signed or released
         redis = rig.connect()
         assert not await redis.exists(*(keyspace.result(job_id) for job_id in job.job_ids))
         assert await redis.zcard(keyspace.queue("acme")) == len(job.job_ids)
@@ -118,7 +118,7 @@ async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(mak
 
 
 async def test_a_signature_is_held_back_until_its_outcome_is_in_the_log(make_rig: MakeRig) -> None:
-    """The disk fills up between intent and outcome: it is in the HSM's log, but released after the disk is well."""
+    """The disk fills up between intent and outcome: the HSM has signed, and the result is released once there is space."""
     rig = make_rig(worker={"lease_s": 2.0}, token=ONE_LANE)
     rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()

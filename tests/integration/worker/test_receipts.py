@@ -1,4 +1,4 @@
-"""Receipts from a real worker and its sealer: each verifies offline by the pinned service key, and none holds up a signature."""
+"""Receipts from a real worker and its sealer: each verifies offline by the pinned service key, and none delays a signature."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_each_digest_gets_a_receipt_that_verifies_offline_and_for_nothing_
 async def test_a_job_that_was_submitted_on_the_command_line_gets_its_receipts_as_files(
     make_rig: MakeRig, tmp_path: Path
 ) -> None:
-    """By another process, and again: what came later is collected then."""
+    """`wait` in another process writes the receipts, and writes them again when it is repeated."""
     rig = make_rig(service=RECORD)
     rig.start_worker()
     given = (rig.directory / "clients" / "acme" / "client.toml").read_text()
@@ -173,7 +173,7 @@ async def test_without_a_record_a_client_is_told_so_at_once(make_rig: MakeRig) -
 
 
 async def test_a_hostile_value_costs_its_own_receipt(make_rig: MakeRig) -> None:
-    """It is told in a sentence, the signature arrives, and the receipts of other jobs are not touched."""
+    """The signature arrives with the reason for its missing receipt, and the other job keeps its receipt."""
     rig = make_rig(service=RECORD)
     rig.start_worker()
     redis = rig.connect()

@@ -65,7 +65,7 @@ class StockWorker:
         return self.registry.get_sample_value(name, {"source": "stock_queue"}) or 0
 
     async def double(self, number: int) -> int:
-        """Result of a good job beside whatever else is in the queue."""
+        """Result of a good job, enqueued beside the damaged ones."""
         self.redis.job_serializer, self.redis.job_deserializer = serialize, deserialize
         job = await self.redis.enqueue_job("double", number)
         assert isinstance(job, Job)
@@ -111,7 +111,7 @@ async def test_an_id_that_arq_cannot_read_is_removed_and_counted(stock: StockWor
 
 
 async def test_a_due_time_of_minus_infinity_is_removed_and_counted(stock: StockWorker) -> None:
-    """No whole number is made of it."""
+    """It is no whole number; a good job is run afterwards."""
     await stock.redis.zadd(default_queue_name, {"x": float("-inf")})
     await stock.settle()
     assert await stock.double(21) == 42
