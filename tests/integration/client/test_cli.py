@@ -282,7 +282,7 @@ async def test_clients_create_overwrites_nothing_and_takes_no_password(farm: Far
 
 
 async def test_a_reader_that_leaves_is_no_traceback(config: str, tmp_path: Path) -> None:
-    """`sigmill sign … | head -1` ends without a message."""
+    """`sigmill sign … | head -1` ends without a traceback."""
     manifest = tmp_path / "digests.jsonl"
     manifest.write_text("".join(f'{{"digest": "sha256:{d.hex()}"}}\n' for d in digests(2000)))
     process = await start_sigmill("sign", "--config", config, "--key", "release", "--manifest", str(manifest))

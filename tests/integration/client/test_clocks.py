@@ -1,4 +1,4 @@
-"""A build host whose clock is wrong, at a worker with lanes: signed where that is safe, else told whose clock is wrong by how much."""
+"""A build host whose clock is wrong, with a real worker: it signs where that is safe, else the error has the difference."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_a_clock_that_is_wrong_by_more_than_an_envelope_lives_ends_at_once
 
 
 async def test_the_same_request_is_signed_once_the_clock_is_right(rig: Rig) -> None:
-    """The refusal is not the request's last result: nothing was signed."""
+    """The refusal is not kept as the result of the request."""
     digest = os.urandom(32)
     async with client_ahead(rig, 3 * YEAR_S) as client:
         outcomes = client.sign_many("release", [digest], "ECDSA_SHA_256", request_id="build-1", timeout_s=60)

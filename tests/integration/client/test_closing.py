@@ -94,7 +94,7 @@ async def test_closing_the_client_ends_waits_for_jobs_with_their_ids(farm: Farm)
 
 
 async def test_closing_the_client_ends_a_submit_with_what_held_it_up(farm: Farm) -> None:
-    """The queue does not have the job: to say that it goes on would be false."""
+    """The queue does not have the job, so the error is the refusal and no WaitTimeout."""
     await farm.responder.pause()
     await publish_caps(farm.redis, {"acme": PublishedCaps(backlog_digests=1)})
     async with farm.client() as client:
@@ -108,7 +108,7 @@ async def test_closing_the_client_ends_a_submit_with_what_held_it_up(farm: Farm)
 
 
 async def test_closing_the_client_ends_a_call_that_has_no_directory_yet(farm: Farm) -> None:
-    """It neither goes on nor asks Redis once more."""
+    """It ends with QueueUnavailable, and does not use Redis again."""
     await farm.redis.flushdb()
     async with farm.client() as client:
         signing = asyncio.create_task(client.sign("release", digests(1)[0]))
@@ -120,7 +120,7 @@ async def test_closing_the_client_ends_a_call_that_has_no_directory_yet(farm: Fa
 
 
 async def test_a_directory_that_comes_while_the_client_closes_sends_nothing(farm: Farm) -> None:
-    """The call that fetched it would begin what nobody ends."""
+    """The call that fetched it ends with QueueUnavailable, and no job is sent."""
     async with farm.client() as client:
         fetch, fetching = client._open.directory.entry, asyncio.Event()
 
@@ -170,7 +170,7 @@ async def test_an_error_in_the_body_passes_unchanged(farm: Farm) -> None:
 async def test_a_client_that_is_cancelled_again_while_it_closes_leaves_no_connection(
     own_redis: RedisProcess, farm: Farm
 ) -> None:
-    """Removing its reply stream from a Redis that stands still is cut short; its pools are closed all the same."""
+    """While it removes its reply stream from a paused Redis it is cancelled; its pools are closed all the same."""
     own = RedisConfig(unix_socket=str(own_redis.socket_path))
     used = asyncio.Event()
     clients: list[SigningClient] = []

@@ -1,4 +1,4 @@
-"""Results and directories that somebody else wrote into Redis are not believed."""
+"""False results and older directories in Redis are not believed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestFalseResults:
 
 @pytest.mark.parametrize("state", ["retired", "revoked"])
 async def test_a_running_client_refuses_a_version_revoked_since(farm: Farm, state: KeyState) -> None:
-    """Within the refresh time of the directory, whichever call needs the key."""
+    """Once the directory is refreshed, each kind of call refuses it."""
     ahead_ms = [0]
     async with SigningClient(farm.config, farm.key, now_ms=lambda: unix_ms() + ahead_ms[0]) as client:
         digest = digests(1)[0]
@@ -82,7 +82,7 @@ async def test_a_running_client_refuses_a_version_revoked_since(farm: Farm, stat
         assert all(isinstance(outcome, Signature) for outcome in await client.wait(job, timeout_s=10))
         farm.responder.keys["release"].states[1] = state
         await farm.responder.publish(epoch=2)
-        farm.responder.keys["release"].states[1] = "active"  # whoever has the key goes on signing
+        farm.responder.keys["release"].states[1] = "active"  # an attacker with the key still signs
         ahead_ms[0] = int(farm.config.directory_refresh_s * 1000)
         with pytest.raises(ResultInvalid):
             await client.verify(signature, digest)

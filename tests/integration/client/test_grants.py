@@ -1,4 +1,4 @@
-"""A client with nothing but a token: it signs under grants, through queue, worker and lane, and renews them by itself."""
+"""A client with nothing but a token: it signs under grants, through queue, worker and lane, and gets new ones as needed."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def test_a_grant_that_is_taken_back_is_replaced_at_once(
 async def test_the_digests_of_a_grant_are_counted_over_a_restart(
     make_rig: MakeRig, issuer: GrantServer
 ) -> None:
-    """A build that has got hold of its own ephemeral key does not get more out of one grant; a retry is no more."""
+    """A build with its own ephemeral key gets no more digests from one grant; a repeated job costs none."""
     rig = make_rig(more={"acme": issuer.block})
     allow(rig)
     worker = rig.start_worker()
@@ -180,7 +180,7 @@ async def test_the_digests_of_a_grant_are_counted_over_a_restart(
 async def test_an_issuer_is_taken_back_by_a_stop_order_and_by_the_file(
     make_rig: MakeRig, issuer: GrantServer
 ) -> None:
-    """For grants that were given before, within a second."""
+    """Grants that were given before are refused then, and are good again once the file has the issuer active."""
     ada = ClientKey.generate()
     rig = make_rig(more={"acme": issuer.block}, service=operator_block("ada", ada))
     allow(rig)

@@ -99,7 +99,7 @@ async def test_a_signature_whose_file_fails_is_kept_in_its_line(words: Sequence[
 async def test_an_output_that_cannot_be_written_says_the_way_back(
     words: Sequence[str], redirection: str
 ) -> None:
-    """Exit code 1, one error, and the request id that gets the signatures back."""
+    """Exit code 1, and an error with the request id that returns the signatures."""
     command = ["sh", "-c", f'exec sigmill "$@" {redirection}', "sh", *words, "--digest", ONE]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     ran = await asyncio.create_subprocess_exec(
@@ -116,10 +116,10 @@ async def test_an_output_that_cannot_be_written_says_the_way_back(
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_who_stops_to_wait_is_told_the_way_back(
+async def test_an_interrupted_wait_names_the_request_id_and_the_command_that_cancels(
     farm: Farm, words: Sequence[str], number: int, code: int
 ) -> None:
-    """The sentence has the count, the request id, and the command that removes what is not begun."""
+    """SIGINT ends with 130 and SIGTERM with 143, without a traceback."""
     await farm.responder.pause()
     process = await start_sigmill(*words, "--digest", ONE)
     request_id = await request_id_printed(process)
@@ -158,7 +158,7 @@ async def test_a_manifest_that_never_comes_can_be_stopped(words: Sequence[str]) 
 
 
 async def test_a_queued_job_can_be_cancelled_by_its_client(farm: Farm, words: Sequence[str]) -> None:
-    """It is removed, who waits is told, nothing is signed, and the same request can be submitted again."""
+    """It is removed, a wait for it says so, and the same request can be submitted again and is signed once."""
     await farm.responder.pause()
     submit = ("submit", *words[1:], "--request-id", "r", "--digest", ONE)
     (job_id,) = (await run_sigmill(*submit)).json()[0]["job_ids"]
@@ -198,7 +198,7 @@ async def test_a_claimed_job_or_one_of_another_client_is_not_cancelled(
 
 
 async def test_a_wait_on_a_terminal_says_why(farm: Farm, words: Sequence[str]) -> None:
-    """After three seconds stderr has the number of jobs, those ahead of them, and that no worker is there."""
+    """stderr shows the number of jobs, those ahead of them, and that no worker is running."""
     await farm.responder.pause()
     await run_sigmill("submit", *words[1:], "--digest", f"sha256:{digests(2)[1].hex()}")
     ours, theirs = pty.openpty()

@@ -84,7 +84,7 @@ async def test_one_bad_digest_fails_that_digest_and_order_is_kept(farm: Farm) ->
 
 @pytest.mark.parametrize("digest", [b"", b"a", b"a" * 20, b"a" * 31, b"a" * 33])
 async def test_wrong_lengths_are_refused_by_the_service(farm: Farm, digest: bytes) -> None:
-    """Bytes of a wrong length reach the service, which refuses and counts them."""
+    """Bytes of a wrong length reach the service in one job, which refuses them."""
     async with farm.client() as client:
         with pytest.raises(DigestLength):
             await client.sign("release", digest)
@@ -116,7 +116,7 @@ async def test_sign_many_takes_async_sources_and_raises_what_they_raise(farm: Fa
 
 
 async def test_the_input_is_read_no_further_than_what_is_under_way(farm: Farm) -> None:
-    """While nothing is answered, an endless source is read up to a bound."""
+    """An endless source is read up to a bound."""
     await farm.responder.pause()
     read = 0
 
@@ -223,7 +223,7 @@ async def test_an_unknown_job_id_is_said_to_be_unknown(farm: Farm) -> None:
 
 
 async def test_an_expired_job_is_renewed_while_the_caller_waits(farm: Farm) -> None:
-    """job.expired is sealed anew under the same idempotency key: the same job continues."""
+    """After job.expired the client seals a new envelope under the same idempotency key: the same job continues."""
     farm.responder.expire_next = 1
     async with farm.client(envelope_ttl_s=0.001) as client:
         waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=60))
@@ -242,7 +242,7 @@ async def test_a_lost_push_is_found_by_a_lookup(farm: Farm) -> None:
 
 
 async def test_a_job_that_redis_lost_is_sent_again(farm: Farm) -> None:
-    """Neither job nor result (a failover lost them): the job is submitted again by itself."""
+    """Neither job nor result (a failover lost them): the client submits the job again, and it is signed."""
     await farm.responder.pause()
     async with farm.client() as client:
         waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=60))
@@ -334,11 +334,12 @@ async def test_redis_that_goes_and_comes_back_loses_no_call(
 
 
 async def test_a_missing_directory_is_retryable(farm: Farm) -> None:
-    """Without a published directory the call waits until its deadline, and its error says so."""
+    """Without a published directory the call fails at its deadline, with an error that may be retried."""
     await farm.redis.flushdb()
     async with farm.client() as client:
-        with pytest.raises(QueueUnavailable):
+        with pytest.raises(QueueUnavailable) as caught:
             await client.sign("release", digests(1)[0], timeout_s=0.3)
+    assert caught.value.retryable
 
 
 async def test_stream_entries_that_were_read_are_trimmed(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:

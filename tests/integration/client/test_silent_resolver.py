@@ -1,4 +1,4 @@
-"""Commands on a host whose resolver does not answer: they end when their time is over, with their sentence and nothing else."""
+"""Commands on a host whose resolver does not answer: they end at their deadline, with an error and no traceback."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_a_command_ends_at_its_deadline_while_the_queue_is_looked_up(
 async def test_a_login_ends_at_its_time_while_the_issuer_is_looked_up(
     farm: Farm, silent: dict[str, str], tmp_path: Path
 ) -> None:
-    """The request runs in a thread, which nothing can end."""
+    """Although the look-up runs in a thread that cannot be ended."""
     (tmp_path / "token").write_text("head.claims.signature\n")
     config = configured(
         farm,

@@ -117,7 +117,7 @@ TRICKLES = {
 
 @pytest.mark.parametrize("part", TRICKLES)
 async def test_a_server_that_sends_a_byte_now_and_then_has_no_more_than_its_time(part: str) -> None:
-    """In any part of an answer, and its thread is free again: a time-out between packets would never come."""
+    """In any part of an answer, and its thread ends: a time-out between packets would never come."""
     scheme, first, then = TRICKLES[part]
     transport = HttpTransport(total_s=0.3)
     with trickling(first, then) as port:
@@ -139,7 +139,7 @@ async def test_a_request_that_is_given_up_holds_no_thread(transport: HttpTranspo
 
 
 def test_no_connection_is_begun_when_the_time_is_over() -> None:
-    """Not to the next address of a host either."""
+    """Neither after the total time nor after ``end``."""
     exchange = Exchange(total_s=0.0)
     with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(OSError):
         exchange.connect(("127.0.0.1", listening.getsockname()[1]), 1.0)
@@ -173,7 +173,9 @@ async def test_https_is_verified_by_the_roots_that_the_environment_names(
     transport = HttpTransport()
     request = TimeStampRequest(hash_name="sha256", imprint=bytes(32), nonce=7)
     assert request.opened(await transport.post(authority.url, request.encoded())).token
-    with pytest.raises(TransportFailed, match="certificate verify failed"):  # it is not called so
+    with pytest.raises(
+        TransportFailed, match="certificate verify failed"
+    ):  # its certificate has another name
         await transport.post(authority.url.replace("127.0.0.1", "localhost"), request.encoded())
 
 
@@ -194,5 +196,6 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 
 def test_addresses() -> None:
+    """HTTP and HTTPS with a host, port and path are accepted."""
     assert check_url("https://tsa.example/rfc3161?x=1") is None
     assert check_url("http://127.0.0.1:8080/") is None

@@ -78,7 +78,7 @@ def test_a_stolen_token_is_refused_after_the_front_and_its_lane_are_killed(issue
 
 
 def test_a_lane_that_is_killed_is_started_again(issuer: RunningIssuer) -> None:
-    """Callers wait with 503 and a time meanwhile, and get their grants after it."""
+    """Callers get their grants from the next lane."""
     pid = issuer.events("issuer.lane_ready")[-1]["pid"]
     os.kill(pid, signal.SIGKILL)
     until(lambda: issuer.events("issuer.lane_ready")[-1]["pid"] != pid, "another lane")
@@ -144,14 +144,15 @@ def test_nothing_is_served_without_tls(issuer: RunningIssuer) -> None:
 
 
 def test_new_keys_of_the_provider_are_used_after_a_refresh(issuer: RunningIssuer) -> None:
-    """A second key is unknown at first, and verifies as soon as the file has it; the provider away leaves the file."""
+    """A token of a second key gets no grant before the refresh, and one after it."""
     provider = issuer.provider
     key, kid = provider.key, provider.kid
     provider.kid = "second"
     provider.keys = [*provider.keys, jwk(provider.key, "second")]
-    token = provider.token()
+    body = Build().request(provider.token())
+    assert issuer.post(body)[0] != 200
     issuer.run("refresh")
-    granted(issuer, Build().request(token))
+    granted(issuer, body)
     provider.key, provider.kid = key, kid
 
 
@@ -162,15 +163,18 @@ def test_the_front_holds_nothing_that_mints(issuer: RunningIssuer) -> None:
     process = Path(f"/proc/{front.pid}")
     assert "softhsm" not in (process / "maps").read_text()
     assert PIN.encode() not in (process / "environ").read_bytes().replace(b"\0", b"=").split(b"=")
+    assert PIN.encode() not in (process / "cmdline").read_bytes().split(b"\0")
 
 
 def test_check_says_what_a_token_gets(issuer: RunningIssuer) -> None:
-    """An operator tries a token without having it signed or recorded."""
+    """A token that was checked still gets its grant; one that a rule refuses ends with 77 and the claim."""
     file = issuer.folder / "token"
-    file.write_text(issuer.provider.token())
+    token = issuer.provider.token()
+    file.write_text(token)
     checked = issuer.run("check", "--token-file", str(file), "--tenant", "acme")
     assert checked["ok"]
     assert checked["keys"] == ["release"]
+    granted(issuer, Build().request(token))
     file.write_text(issuer.provider.token(ref="refs/heads/dev"))
     words = ("--token-file", file, "--tenant", "acme", "--config", issuer.site.file)
     refused = sigmill("issuer", "check", *words)

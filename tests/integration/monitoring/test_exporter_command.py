@@ -1,4 +1,4 @@
-"""``sigmill exporter`` beside a worker: what stands in Redis, with the rights of a worker's user."""
+"""``sigmill exporter`` beside a worker: metrics of Redis, with the rights of a worker's user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workers.dev.child_process import Child
 
 
 async def test_the_exporter_tells_of_the_queues_with_a_workers_rights(make_rig: MakeRig) -> None:
-    """Backlog and age of what nobody signs, without a scan; it ends when it is asked to."""
+    """Backlog and age without a worker, and without a scan; it ends at SIGTERM with exit code 0."""
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:  # waits for the tenant's directory

@@ -35,7 +35,7 @@ def probes(worker: WorkerProcess) -> tuple[int, int]:
 
 
 async def stays(worker: WorkerProcess, expected: tuple[int, int], seconds: float) -> None:
-    """It says so all the time."""
+    """Both probes have these answers for so many seconds."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         assert probes(worker) == expected
@@ -53,7 +53,7 @@ def take_away(rig: Rig, tenant: str) -> None:
 
 
 async def needs(rig: Rig, worker: WorkerProcess, tenant: str) -> None:
-    """Somebody has work for a token that is away: its circuit opens."""
+    """Submit a job for a token that is away, and wait until its lane has failed."""
     async with rig.client(tenant) as client:
         await client.submit("release", digests(4, salt=tenant))
     await until_async(
@@ -75,7 +75,7 @@ async def test_one_tenants_token_is_not_the_workers_trouble(make_rig: MakeRig) -
 
 
 async def test_a_worker_whose_tokens_are_all_away_is_not_ready(make_rig: MakeRig) -> None:
-    """All the time, though they are tried again every few seconds, and not dead; and again when one signs."""
+    """For five seconds, in which they are tried again, it is alive and not ready; it is ready when one signs."""
     rig = with_two(make_rig)
     worker = rig.start_worker()
     for tenant in TWO:
@@ -88,7 +88,7 @@ async def test_a_worker_whose_tokens_are_all_away_is_not_ready(make_rig: MakeRig
 
 
 async def test_a_worker_that_never_saw_redis_is_not_ready(make_rig: MakeRig) -> None:
-    """From its first answer on; and it is when Redis comes."""
+    """From its first answer on, until Redis is there."""
     rig = make_rig(redis=False)
     worker = rig.start_worker(ready=False)
     await until_async(lambda: probes(worker) != (0, 0), "it answers")
@@ -112,7 +112,7 @@ async def test_a_worker_that_drains_is_alive_and_not_ready(make_rig: MakeRig) ->
         os.kill(worker.pid, signal.SIGTERM)
         await until_async(lambda: worker.events("service.draining") == 1, "it drains")
         assert probes(worker) == (YES, NO)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # meanwhile it stays so
         assert probes(worker) == (YES, NO)
         write_rules(rules, [])
     await until_async(lambda: not worker.alive, "it has ended")
@@ -124,4 +124,4 @@ async def test_a_worker_whose_loop_is_stuck_is_neither_alive_nor_ready(make_rig:
     worker = rig.start_worker(before=[sys.executable, "-c", STUCK_ON_SIGNAL])
     os.kill(worker.pid, signal.SIGUSR1)
     await until_async(lambda: probes(worker) == (NO, NO), "it is stuck")
-    await until_async(lambda: probes(worker) == (YES, YES), "it goes on")
+    await until_async(lambda: probes(worker) == (YES, YES), "it answers again")

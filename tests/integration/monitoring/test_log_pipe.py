@@ -1,4 +1,4 @@
-"""Worker whose stderr is a pipe that nobody reads, or whose reader has left: it signs, answers probes and ends."""
+"""Worker whose stderr is a pipe without a reader, or with one that does not read: it signs, answers probes and ends."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ async def sign(rig: Rig, number: int) -> None:
             assert isinstance(signed, Signature)
 
 
-async def test_a_log_that_nobody_reads_stops_nothing(make_rig: MakeRig) -> None:
-    """Two lines a job fill the pipe after a dozen jobs; SIGTERM ends the worker in its time, as ever."""
+async def test_a_log_that_no_process_reads_stops_nothing(make_rig: MakeRig) -> None:
+    """Two lines a job fill the pipe after a dozen jobs; SIGTERM ends the worker within its deadline."""
     rig = make_rig(worker={"drain_s": DRAIN_S}, service=JOBS)
     with piped_worker(rig) as worker:
         await sign(rig, 60)

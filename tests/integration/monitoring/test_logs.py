@@ -57,7 +57,7 @@ async def test_a_job_is_found_by_its_id_in_the_logs_of_every_host(make_rig: Make
 
 
 async def test_a_reload_turns_jobs_lines_on_and_off(make_rig: MakeRig) -> None:
-    """Off by default: a busy worker says nothing of jobs that end as they should."""
+    """They are off by default, on after one reload, and off after the next."""
     rig = make_rig()
     worker = rig.start_worker()
     config = rig.config(1, worker.port)
@@ -69,4 +69,9 @@ async def test_a_reload_turns_jobs_lines_on_and_off(make_rig: MakeRig) -> None:
         reload(config)
         await client.sign("release", digests(2)[1], timeout_s=60)
         await until_async(lambda: worker.events("jobs.released") == 1, "it is said")
+        edit(config, "jobs = true ", "jobs = false")
+        reload(config)
+        claimed = worker.events("jobs.claimed")
+        await client.sign("release", digests(3)[2], timeout_s=60)
+        assert worker.events("jobs.claimed") == claimed
     assert {line["event"] for line in lines_of(worker)} <= EVENTS.keys()

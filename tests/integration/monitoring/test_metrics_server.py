@@ -1,4 +1,4 @@
-"""Server of metrics and probes on its own socket, and whoever else connects to it."""
+"""Server of metrics and probes on its own socket: scrapers, and connections of other programs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def silent_connections(port: int, number: int) -> list[socket.socket]:
 
 
 def test_a_port_that_is_taken_is_an_error_with_its_remedy() -> None:
-    """Told: who may have it, which command shows it, and what else a second worker needs."""
+    """The error says what may use the port, which command shows it, and what else a second worker needs."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
@@ -101,7 +101,7 @@ def test_a_port_that_is_taken_is_an_error_with_its_remedy() -> None:
 
 
 def test_an_address_of_another_host_is_an_error_of_the_host() -> None:
-    """192.0.2.1 is nobody's (RFC 5737)."""
+    """No host has 192.0.2.1 (RFC 5737)."""
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1") as refused, serving("192.0.2.1"):
         pass
     assert refused.value.key == "host"
@@ -185,15 +185,15 @@ def test_a_peer_that_resets_the_connection_writes_nothing(capfd: pytest.CaptureF
 
 
 def test_a_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time limit is for the whole request, also while bytes trickle in."""
+    """The time limit is for the whole request: one that is half sent is closed and counted."""
     monkeypatch.setattr(http_server, "REQUEST_S", 0.2)
     with serving() as (server, count):
         assert answer_to(server.port, b"GET /metrics HTTP/1.1\r\nX: ") == b""
         until(lambda: count("timed_out") == 1, "the connection is counted")
 
 
-def test_an_answer_that_nobody_reads_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's thread does not wait for it either."""
+def test_an_answer_that_its_client_does_not_read_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is counted as timed out, and the next request is answered."""
     monkeypatch.setattr(http_server, "CONNECTION_S", 0.2)
     registry = CollectorRegistry()
     long = Gauge("sigmill_long", "More than a socket's buffers take.", ["label"], registry=registry)
@@ -208,7 +208,7 @@ def test_an_answer_that_nobody_reads_is_ended(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_silent_connections_cost_a_bounded_number_of_descriptors_and_no_thread() -> None:
-    """The oldest is closed for the newest; a scrape among a thousand of them is answered."""
+    """The oldest is closed for the newest; a request among 300 of them is answered."""
     with serving() as (server, count):
         before, threads = len([*Path("/proc/self/fd").iterdir()]), threading.active_count()
         held = silent_connections(server.port, 300)
@@ -224,7 +224,7 @@ def test_silent_connections_cost_a_bounded_number_of_descriptors_and_no_thread()
 
 
 def test_without_descriptors_it_waits_and_serves_again() -> None:
-    """The process may have none left for other reasons; the thread survives, and does not spin."""
+    """The server pauses when it cannot accept, and answers once there are descriptors."""
     with serving() as (server, _):
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         client = socket.socket()

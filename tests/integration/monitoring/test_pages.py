@@ -18,7 +18,7 @@ async def sign_some(shared_rig: SharedRig, tenant: str, count: int) -> None:
 
 
 async def test_promtool_finds_nothing_in_the_metrics_page(shared_rig: SharedRig) -> None:
-    """With traffic of several tenants on it, good and bad."""
+    """With traffic of two tenants on it."""
     await sign_some(shared_rig, "acme", 10)
     await sign_some(shared_rig, "globex", 10)
     status, page = shared_rig.worker.get("/metrics")
@@ -54,12 +54,13 @@ async def test_signatures_and_times_are_counted_by_tenant_and_algorithm(shared_r
 
 
 async def test_labels_hold_nothing_of_a_single_job(shared_rig: SharedRig) -> None:
-    """Label values are few and come from the configuration; no digest, id or fingerprint among them."""
+    """No digest, job id or fingerprint is on the page, and no line of a metric is long."""
     await sign_some(shared_rig, "acme", 10)
     page = shared_rig.worker.get("/metrics")[1]
     fingerprint = shared_rig.rig.tokens["acme"].keys["acme.release.v1"].sha256.hex()
     assert fingerprint not in page
     assert "{acme}" not in page
+    assert not any(digest.hex() in page for digest in digests(10))
     assert all(len(line) < 200 for line in page.splitlines() if not line.startswith("#"))
 
 

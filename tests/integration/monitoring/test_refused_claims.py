@@ -1,4 +1,4 @@
-"""Redis that answers and refuses every claim: the worker is not ready, says why once, and is ready again by itself."""
+"""Redis that answers and refuses every claim: the worker is not ready, logs the reason once, and is ready again afterwards."""
 
 from __future__ import annotations
 

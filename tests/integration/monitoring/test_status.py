@@ -95,7 +95,7 @@ async def test_what_is_asked_wrongly_is_said(watched: Watched) -> None:
 
 
 async def test_the_cluster(watched: Watched) -> None:
-    """Workers, backlogs with their age, and what needs somebody: as people and programs read it."""
+    """Workers, leased jobs and dead letters by tenant, as text and as JSON."""
     redis = watched.rig.connect()
     try:
         await _queue_something(redis)

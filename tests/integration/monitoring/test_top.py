@@ -154,18 +154,18 @@ def _read_until(descriptor: int, enough: Any) -> str:
 
 async def test_sources_that_do_not_answer_are_named(watched: Watched) -> None:
     """An exporter that is away costs its source; without any worker the exit code says so."""
-    nobody = f"http://127.0.0.1:{free_port()}"
+    closed = f"http://127.0.0.1:{free_port()}"
     worker = f"http://127.0.0.1:{watched.worker.port}"
-    partly = await top("--workers", f"{worker},{nobody}", "--once", "--json", "--interval", "0.1")
+    partly = await top("--workers", f"{worker},{closed}", "--once", "--json", "--interval", "0.1")
     (view,) = partly.json()
     assert partly.code == 0
     assert view["total"]["redis_up"] is None
     assert view["total"]["backlog_digests"] is None
-    assert [nobody.partition("//")[2] in problem for problem in view["problems"]] == [True]
-    away = await top("--workers", nobody, "--once", "--interval", "0.1")
+    assert [closed.partition("//")[2] in problem for problem in view["problems"]] == [True]
+    away = await top("--workers", closed, "--once", "--interval", "0.1")
     assert away.code == 75
     assert "no worker found" in away.err
-    gone = await top("--prometheus", nobody, "--once", "--json")
+    gone = await top("--prometheus", closed, "--once", "--json")
     assert (gone.code, gone.error()["code"]) == (75, "metrics.unavailable")
     stranger = await top("--prometheus", worker, "--once", "--json")
     assert (stranger.code, stranger.error()["retryable"]) == (75, True)

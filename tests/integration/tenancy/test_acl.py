@@ -1,4 +1,4 @@
-"""The Redis users that `sigmill tenants acl` makes: enough for their role, and nothing beside it. On a real Redis."""
+"""The Redis users that `sigmill tenants acl` makes, on a real Redis: all rights of their role, and no others."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ async def test_a_tenants_user_may_do_only_what_its_client_does(make_rig: MakeRig
     rig = make_rig(tenants=TWO)
     rig.config()
     redis = connect(make_user(rig, "--tenant", "acme"))
-    assert await allowed(redis, [("PING",), ("ZCOUNT", keyspace.queue("acme"), "-inf", "inf")])
+    own = [("PING",), ("ZCOUNT", keyspace.queue("acme"), "-inf", "inf")]
+    assert await allowed(redis, own) == own
     of_others = [(command, key) for key in NAMES_OF_OTHERS for command in ("GET", "DEL", "EXISTS")]
     assert await allowed(redis, of_others) == [], (
         "keys of others, to read, to write, or to see that they are there"
@@ -150,7 +151,7 @@ async def test_a_tenants_user_may_do_only_what_its_client_does(make_rig: MakeRig
 
 
 async def test_a_worker_works_as_the_workers_user(make_rig: MakeRig) -> None:
-    """Claims, commits, directories, orders and arq's own loop; it may not look round or change the server."""
+    """It signs and publishes directories, and no command is denied to it; it may not read other keys or change the server."""
     rig = make_rig()
     rig.config()
     redis = make_user(rig, "--worker")
@@ -192,7 +193,7 @@ def test_the_line_is_what_an_acl_file_takes(make_rig: MakeRig, tmp_path: Path) -
 
 
 async def test_a_tenants_user_reads_its_own_receipts_and_writes_none(user: TenantsUser) -> None:
-    """A user with the rights of an earlier version is told what helps."""
+    """The error for another tenant's receipt names the command that sets the rights."""
     admin = user.rig.connect()
     own, other = (job_id_of(tenant, bytes(16)) for tenant in ("acme", "globex"))
     for job_id in (own, other):

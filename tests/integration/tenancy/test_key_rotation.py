@@ -1,4 +1,4 @@
-"""Keys are rotated under load, and ended on every host, without a job that fails or a signature that nobody asked for."""
+"""Keys are rotated under load, and ended on every host, without a failed job or a signature by another version."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def sign_without_pause(
 async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_version(
     make_rig: MakeRig, tmp_path: Path
 ) -> None:
-    """Who names no version gets the old one, then the new one; who names the old one gets it during the overlap.
+    """Jobs without a version get the old one, then the new one; jobs that name the old one get it during the overlap.
 
     By the module's own history: each digest was signed once, and its signature was returned, and verified by the client with
     the version's public key. Only a job that a change of a worker met before its outcome may be signed again,
@@ -119,7 +119,7 @@ async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_versio
             "the new version signs",
         )
         after = len(free)
-        await until_async(lambda: len(free) > after + 64 and len(named) > 128, "the load goes on")
+        await until_async(lambda: len(free) > after + 64 and len(named) > 128, "the load continues")
         over.set()
     assert [type(outcome) for outcome in free + named] == [Signature] * len(free + named)
     assert {o.key_version for o in free if isinstance(o, Signature)} == {1, 2}
@@ -168,7 +168,7 @@ async def test_a_planned_activation_changes_over_at_its_time(make_rig: MakeRig, 
 async def test_an_ended_version_signs_on_no_host_though_one_host_alone_has_the_file(
     make_rig: MakeRig, tmp_path: Path, command: str
 ) -> None:
-    """By the HSM's own log, with jobs for it still coming to both workers; the other version goes on."""
+    """By the HSM's own log, with jobs for it still coming to both workers; the other version signs."""
     rig = rig_of_two_workers(make_rig, tmp_path)
     outcomes: list[Outcome] = []
     over = asyncio.Event()
@@ -191,7 +191,7 @@ async def test_an_ended_version_signs_on_no_host_though_one_host_alone_has_the_f
         assert len(line["stop"]["adopted_by"]) == line["stop"]["workers"] == 2
         await until_async(lambda: isinstance(outcomes[-1], SigningError), "its jobs are refused")
         count = len(outcomes)
-        await until_async(lambda: len(outcomes) > count + 64, "the load goes on")
+        await until_async(lambda: len(outcomes) > count + 64, "the load continues")
         over.set()
         signed = read_log(rig.directory / "acme.simhsm.log")
         last_us = max(record.at_us for record in signed if record.input_tail not in CANARY_TAILS)

@@ -78,7 +78,7 @@ def rated(rate_per_s: float, burst: float, cost: float = 1.0) -> ClaimLimits:
 
 class TestRate:
     async def test_four_claimers_together_get_the_limit(self, redis_server: RedisProcess) -> None:
-        """Burst and rate over five seconds, within 5 %, whoever claims."""
+        """Burst and rate over five seconds, within 5 %, over all claimers."""
         config = RedisConfig(unix_socket=str(redis_server.socket_path))
         found = await admitted(config, seconds=5.0)
         assert found.ratio == pytest.approx(1.0, abs=0.05)
@@ -146,7 +146,7 @@ class TestRate:
     async def test_a_credit_is_less_by_the_time_that_has_passed(
         self, redis: ArqRedis, claims: Claims
     ) -> None:
-        """A refused job of ten digests had filled the bucket for a second that is over: without it the bucket was full at rest.
+        """A refused job of ten digests had filled the bucket for a second that is over: without it the bucket was full.
 
         Given back whole, the credit would undo the charge of another job, and the limit would be exceeded.
         """

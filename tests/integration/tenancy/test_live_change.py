@@ -44,7 +44,7 @@ def signed_of_mine(log: Path) -> int:
 
 
 async def test_a_revoked_client_stops_with_its_jobs_in_the_queue(make_rig: MakeRig, tmp_path: Path) -> None:
-    """Its jobs end refused, wherever they are; another client's, among them, are all signed."""
+    """Its jobs in the queue are refused; those of another client among them are all signed."""
     other = ClientKey.generate()
     rig = make_rig(
         wrap=behind_simhsm(tmp_path / "rig", sign_us=SLOW_US), more={"acme": client_block("other", other)}
@@ -70,7 +70,9 @@ async def test_a_revoked_client_stops_with_its_jobs_in_the_queue(make_rig: MakeR
         edit(rig.tenant_file("acme"), "[clients.build-1]", '[clients.build-1]\nstate = "revoked"')
         (report,) = await asyncio.to_thread(reload, config)
         assert (report["outcome"], report["changed"]) == ("adopted", ["acme"])
-        await asyncio.sleep(0.5)  # what the HSM had then is over
+        await until_async(
+            lambda: worker.metric("sigmill_sessions_busy", token="acme") == 0, "the HSM has ended what it had"
+        )
         signed = signed_of_mine(log)
         outcomes = [await outcome_of(redis, job) for job in mine]
         assert signed_of_mine(log) == signed, "it was signed for after the file was adopted"
@@ -97,7 +99,9 @@ async def test_nothing_is_signed_for_a_suspended_tenant_once_its_file_is_adopted
         edit(rig.tenant_file("acme"), 'tenant = "acme"', 'tenant = "acme"\nstate = "suspended"')
         os.kill(worker.pid, signal.SIGHUP)
         await until_async(lambda: worker.events("config.adopted") == 1, "the file is adopted")
-        await asyncio.sleep(0.5)  # what the HSM had then is over
+        await until_async(
+            lambda: worker.metric("sigmill_sessions_busy", token="acme") == 0, "the HSM has ended what it had"
+        )
         signed = len(read_log(log))
         assert signed < 1500
         outcomes = await client.wait(job, timeout_s=60)
@@ -198,7 +202,8 @@ async def test_lanes_are_replaced_when_their_token_is_used_in_another_way(make_r
         await client.sign("release", os.urandom(32), timeout_s=60)
         (before,) = worker.lanes()["acme"]
         job = await client.submit("release", digests(4000))
-        await asyncio.sleep(0.05)
+        before_s = worker.metric("sigmill_signatures_total")
+        await until_async(lambda: worker.metric("sigmill_signatures_total") > before_s, "it is under way")
         config.write_text(config.read_text().replace("lanes = 1", "lanes = 1\ncall_timeout_s = 11.0"))
         (report,) = await asyncio.to_thread(reload, config)
         assert report["outcome"] == "adopted"
@@ -242,7 +247,7 @@ def test_what_cannot_change_in_a_running_process_is_refused(make_rig: MakeRig) -
 
 
 async def test_a_lane_reads_its_own_files_on_sighup(make_rig: MakeRig) -> None:
-    """Nobody has to speak for it: a lane of the host obeys the host, whatever its worker says or keeps back."""
+    """A lane applies a changed file without a message of its worker."""
     rig = make_rig()
     forger = Forger(key=rig.keys["acme"])
     async with LaneHandle(spec_for(rig, "acme", sessions=1)) as lane:

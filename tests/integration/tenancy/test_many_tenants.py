@@ -26,7 +26,7 @@ ACTIVE = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 
 
 def add_idle_tenants(rig: Rig, idle: int) -> None:
-    """Each with a token of its own that is not there: nobody looks until somebody signs."""
+    """Each with a token of its own that is not there: a worker looks for a token when it has a job for it."""
     rig.service += "".join(
         f'[tokens.t{i}]\nmodule = "/nowhere.so"\nselect = {{ label = "t{i}" }}\nlogin = "none"\n'
         for i in range(idle)

@@ -1,4 +1,4 @@
-"""``sigmill stop``: what an operator takes away stops everywhere within a second, and stays away."""
+"""``sigmill stop``: what an operator takes away stops on every host, and stays away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from bench.hsm.simhsm import read_log
-from queueing import Signature
 from queueing.coordination import stop_order_feed
 from queueing.errors import SigningError
 from queueing.protocol import keyspace
@@ -93,7 +92,7 @@ async def test_an_order_stops_what_it_names_until_the_tenants_file_lifts_it(
     reload(rig.directory / "sigmill-1.toml")
     assert await reason(rig) is None
     await stop_order_feed.publish(redis, {os.urandom(16): signed, bytes.fromhex(order): signed})
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(1.0)  # meanwhile it is not obeyed
     assert await reason(rig) is None
     await redis.aclose()
 
@@ -101,10 +100,9 @@ async def test_an_order_stops_what_it_names_until_the_tenants_file_lifts_it(
 async def test_jobs_in_the_queue_and_in_the_lane_stop_when_the_order_is_acknowledged(
     make_rig: MakeRig, ada: ClientKey, tmp_path: Path
 ) -> None:
-    """By the HSM's own log; on a second worker too, which hears of it by the board."""
+    """By the HSM's own log, on both workers."""
     rig = make_rig(service=operator_block("ada", ada), wrap=behind_simhsm(tmp_path / "rig", sign_us=SLOW_US))
-    rig.start_worker()
-    rig.start_worker(2)
+    workers = [rig.start_worker(number) for number in (1, 2)]
     log = rig.directory / "acme.simhsm.log"
     async with rig.client() as client:
         await client.sign("release", os.urandom(32), timeout_s=60)
@@ -116,7 +114,10 @@ async def test_jobs_in_the_queue_and_in_the_lane_stop_when_the_order_is_acknowle
         async with asyncio.timeout(HANG_S):
             while len(await stop_order_feed.acknowledged_by(redis, order.hex_id)) < 2:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.02)
-        await asyncio.sleep(0.5)  # what the HSM had then is over
+        await until_async(
+            lambda: all(each.metric("sigmill_sessions_busy", token="acme") == 0 for each in workers),
+            "the HSM has ended what it had",
+        )
         count = len(read_log(log))
         assert 0 < count < 1500
         outcomes = [o for job in jobs for o in await client.wait(job, timeout_s=60)]
@@ -128,7 +129,7 @@ async def test_jobs_in_the_queue_and_in_the_lane_stop_when_the_order_is_acknowle
 async def test_orders_that_no_operator_signed_are_counted_and_ignored(
     make_rig: MakeRig, ada: ClientKey
 ) -> None:
-    """Strangers, operators who are not listed, other clusters, other kinds of signatures, rubbish, wrong types."""
+    """Other keys, unlisted operators, other clusters, other kinds of signatures, rubbish, wrong types."""
     rig = make_rig(service=operator_block("ada", ada))
     worker = rig.start_worker()
     mallory = ClientKey.generate()
@@ -161,7 +162,7 @@ async def test_orders_that_no_operator_signed_are_counted_and_ignored(
 async def test_an_order_is_found_among_rubbish_by_a_worker_that_starts_later(
     make_rig: MakeRig, ada: ClientKey
 ) -> None:
-    """It heard no bell, and somebody filled the board: it looks at a part at a time, another one each time."""
+    """It heard no bell, and Redis has 2,000 damaged orders beside it, which are logged in one line."""
     rig = make_rig(service=operator_block("ada", ada))
     redis = rig.connect()
     order, signed = order_by(ada, scope="key", name="release")
@@ -179,7 +180,7 @@ def _flip(signed: bytes) -> bytes:
 
 
 async def test_an_operator_who_leaves_gives_no_rights_back(make_rig: MakeRig, ada: ClientKey) -> None:
-    """The order stays in force when its operator is not listed any more; the operator's next one is not obeyed."""
+    """The order stays in force when its operator is not listed any more; the command refuses the operator's next one."""
     rig = make_rig(service=operator_block("ada", ada))
     worker = rig.start_worker()
     stop(rig, ada, "--key", "release")
@@ -225,7 +226,7 @@ def test_an_operator_key_is_made_for_the_file(make_rig: MakeRig, tmp_path: Path)
 
 
 async def test_orders_in_force_are_shown(make_rig: MakeRig, ada: ClientKey) -> None:
-    """`tenants show` names each order, and whether the file lifts it."""
+    """`tenants show` and `tenants list` have the order, which the client's digest obeys."""
     rig = make_rig(service=operator_block("ada", ada))
     rig.start_worker()
     order = str(stop(rig, ada, "--client", "build-1")["order"])
@@ -236,4 +237,4 @@ async def test_orders_in_force_are_shown(make_rig: MakeRig, ada: ClientKey) -> N
     assert msgspec.json.decode(listed.stdout)["stops"][0]["order"] == order
     async with rig.client() as client:
         with pytest.raises(SigningError):
-            assert isinstance(await client.sign("release", os.urandom(32), timeout_s=60), Signature)
+            await client.sign("release", os.urandom(32), timeout_s=60)

@@ -34,7 +34,7 @@ async def test_a_tenant_signs_at_its_rate(make_rig: MakeRig) -> None:
         took_s = time.monotonic() - began
     assert all(isinstance(outcome, Signature) for outcome in outcomes)
     assert 2.7 <= took_s <= 20.0, (
-        f"{took_s:.2f} s for 1,264 digests, 64 of them at once; 3 where nobody disturbs"
+        f"{took_s:.2f} s for 1,264 digests, 64 of them at once; 3 on an idle machine"
     )
     assert worker.metric("sigmill_limiter_decisions_total", outcome="rate") > 0
     await until_async(
@@ -71,7 +71,7 @@ async def test_four_workers_together_keep_the_limit_within_two_percent(make_rig:
 
 
 async def test_a_stock_producer_cannot_go_round_the_rate(make_rig: MakeRig) -> None:
-    """Jobs that do not say what they hold are charged by what they turn out to be."""
+    """Jobs without hints are charged by the digests in their envelopes."""
     limits = f"\n[limits]\nrate_per_s = {100 * P256_COST}\nburst = {100 * P256_COST}\n"
     rig = make_rig(more={"acme": limits})
     rig.start_worker()
