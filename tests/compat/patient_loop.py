@@ -2,7 +2,7 @@
 
 These sleep for a tenth of a second and then expect that a worker has done its work, which takes it some turns of the loop
 and some replies of Redis. Here such a turn, and such a wait, is ``TURN_S`` of the clock at most, however long it took. Where
-nobody waits for Redis the loop sleeps as long as was asked for, in real time.
+no call waits for Redis the loop sleeps as long as was asked for, in real time.
 
 This runs in arq's suite: import nothing of ours here.
 """

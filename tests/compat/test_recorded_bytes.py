@@ -1,7 +1,7 @@
 """Bytes that version 0.1.0 wrote, recorded: every later version reads them.
 
-They stand in queues and logs while hosts are upgraded one by one, and logs are kept for years. Who changes a form adds
-a version beside the old one, and records it here; what is here is never recorded anew.
+They are in queues and logs while hosts are upgraded one by one, and logs are kept for years. A changed form is a new
+version beside the old one, and is recorded here; recorded bytes are never replaced.
 """
 
 from __future__ import annotations
@@ -185,4 +185,4 @@ async def test_a_job_that_was_counted_in_an_earlier_form_is_signed(
         await redis.aclose()
     assert isinstance(outcome, JobOutcome)
     assert outcome.signatures[0]
-    assert left is None, "it is forgotten with the commit"
+    assert left is None, "the commit removes it"

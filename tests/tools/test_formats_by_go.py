@@ -151,7 +151,7 @@ def other_receipt(folder: Path) -> None:
 def test_go_refuses_what_is_damaged(
     verify: Go, tmp_path: Path, damage: Callable[[Path], None], told: str
 ) -> None:
-    """So that what it accepts says something."""
+    """The verifier can refuse, so its acceptance has a meaning."""
     damage(tmp_path)
     done = verify()
     assert done.returncode == 1

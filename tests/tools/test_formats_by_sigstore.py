@@ -154,7 +154,7 @@ def other_key(entry: Entry) -> None:
 def test_sigstore_refuses_what_is_damaged(
     client: Client, damage: Callable[[Entry], None], bundle: Path, tmp_path: Path
 ) -> None:
-    """So that what it accepts says something."""
+    """The verifier can refuse, so its acceptance has a meaning."""
     entry = entry_of(bundle, 5)
     damage(entry)
     done = run(client, entry, tmp_path)

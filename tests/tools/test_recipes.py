@@ -118,7 +118,7 @@ def recipes() -> dict[str, list[str]]:
 
 
 def test_each_recipe_has_a_case() -> None:
-    """A recipe that nothing runs would be a promise."""
+    """Every recipe of the page is run here or by a test of its own."""
     assert set(recipes()) == {*CASES, *ELSEWHERE}
 
 

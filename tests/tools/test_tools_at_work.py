@@ -95,7 +95,7 @@ def test_two_entries_of_one_name_are_refused_by_the_tools(
 
 
 def test_osslsigncode_signs_cabinets(rig: ToolRig) -> None:
-    """CAB is signed as PE is."""
+    """Its verifier accepts the signed cabinet."""
     needs("osslsigncode", "libengine-pkcs11-openssl", "gcab")
     sign = (
         f"osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem -key {QUOTED} -h sha256"
@@ -219,7 +219,7 @@ def test_git_commits_are_signed(rig: ToolRig) -> None:
 
 
 def test_an_openpgp_certificate_is_the_same_when_it_is_made_again(rig: ToolRig) -> None:
-    """The creation time is given: the fingerprint stays."""
+    """With the same creation time both have one fingerprint, which gpg shows."""
     made = [
         rig.run(
             "sigmill pgp certificate --config client.toml --key release-ec --user-id 'A <a@example.com>' --created 1700000000"
@@ -234,8 +234,8 @@ def test_an_openpgp_certificate_is_the_same_when_it_is_made_again(rig: ToolRig) 
     assert made[0].text.split()[1] in shown
 
 
-def test_a_denial_of_an_openpgp_signature_is_told(rig: ToolRig) -> None:
-    """sigmill-gpg fails as gpg does; the reason is behind it, and the exit code is 77."""
+def test_a_denial_of_an_openpgp_certificate_is_told(rig: ToolRig) -> None:
+    """A certificate by an expired key ends with 77 and the reason; sigmill-gpg alone names `sigmill run --pgp`."""
     needs("git")
     refused = rig.run(
         "sigmill pgp certificate --config client.toml --key lapsed --user-id 'A <a@example.com>' -o l.asc"

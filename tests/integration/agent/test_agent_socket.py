@@ -1,4 +1,4 @@
-"""An agent on a real socket, over a real Redis: many tools at once, and whoever else connects."""
+"""An agent on a real socket, over a real Redis: many tools at once, and hostile connections."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_a_hundred_hostile_connections_stop_nobody(rig: AgentRig) -> None:
 
 
 async def test_a_huge_message_costs_its_call_alone(rig: AgentRig) -> None:
-    """A tool that sends a file instead of a digest is told so, and its connection goes on."""
+    """A tool that sends a file instead of a digest gets a return value, and signs on the same connection."""
     connected = await Socket.connect(rig.path)
     tool = await P11(connected.exchange).open()
     answer = FieldReader(await connected.exchange(request(Call.SIGN, bytes(5_000_000))))
@@ -151,7 +151,7 @@ async def test_a_huge_message_costs_its_call_alone(rig: AgentRig) -> None:
 
 
 async def test_connections_beyond_the_cap_are_closed(rig: AgentRig) -> None:
-    """Open ones go on, and when one ends another may come."""
+    """When one of the open ones ends, another tool may connect."""
     open_sockets = [await Socket.connect(rig.path) for _ in range(MAX_CONNECTIONS)]
     reader, writer = await asyncio.open_unix_connection(str(rig.path))
     assert await reader.read() == b""
@@ -178,7 +178,7 @@ async def test_a_denial_fails_one_tool_and_is_told(rig: AgentRig) -> None:
 
 
 async def test_a_tool_that_ends_while_it_waits_leaves_the_others(rig: AgentRig) -> None:
-    """Its signature is given up; the agent does not wait for it."""
+    """The agent signs for the next tool."""
     await rig.farm.responder.pause()
     connected = await Socket.connect(rig.path)
     waiting = asyncio.create_task((await P11(connected.exchange).open()).ecdsa("release", digests(1)[0]))
@@ -201,7 +201,7 @@ async def test_a_digest_that_is_not_signed_in_time_fails(farm: Farm, path: Path)
 
 
 async def test_a_second_agent_does_not_take_the_first_ones_socket(rig: AgentRig, farm: Farm) -> None:
-    """It is told so, and the first one goes on listening."""
+    """It ends with an error, and the first one still signs."""
     with pytest.raises(ConfigError, match="listens on this socket already"):
         async with agent(farm, rig.path, FailureLog()):
             pass
@@ -209,7 +209,7 @@ async def test_a_second_agent_does_not_take_the_first_ones_socket(rig: AgentRig,
 
 
 async def test_what_a_killed_agent_left_is_replaced(farm: Farm, path: Path) -> None:
-    """A socket nobody listens on is no agent; any other file stays as it is."""
+    """A socket without a listener is replaced; any other file stays as it is."""
     async with agent(farm, path, FailureLog()):
         pass
     assert not path.exists()
@@ -218,11 +218,11 @@ async def test_what_a_killed_agent_left_is_replaced(farm: Farm, path: Path) -> N
     left.close()
     async with agent(farm, path, FailureLog()):
         await AgentRig(farm, path, FailureLog()).sign(digests(1)[0])
-    path.write_text("somebody's notes")
+    path.write_text("a user's notes")
     with pytest.raises(ConfigError, match="agent cannot listen"):
         async with agent(farm, path, FailureLog()):
             pass
-    assert path.read_text() == "somebody's notes"
+    assert path.read_text() == "a user's notes"
 
 
 async def test_a_path_that_no_socket_can_have_is_a_mistake_of_configuration(

@@ -130,7 +130,7 @@ async def test_a_key_that_is_not_there_is_told_with_those_that_are(
 
 
 async def test_the_newest_version_is_found_by_its_number(plugins: Plugins) -> None:
-    """So a pinned version signs before and after the rotation that gives the bare name to the next one."""
+    """KEY/1 and the bare name give the same public key."""
     by_number = await plugins.cosign("publicKey", "release/1")
     assert by_number == await plugins.cosign("publicKey", "release")
 

@@ -142,7 +142,7 @@ def test_canned_signatures_have_the_right_length_and_do_not_verify(sign_with: Si
 
 
 def test_a_return_value_by_rule(sign_with: SignWith, tmp_path: Path) -> None:
-    """Every third C_Sign fails with CKR_DEVICE_ERROR; the session goes on signing, so its operation ended."""
+    """Every third C_Sign fails with CKR_DEVICE_ERROR; the session signs afterwards, so its operation has ended."""
     child = sign_with(TEN_P256, "C_Sign rv=0x30 every=3")
     assert child.exit_code == 0, child.stderr
     expected = ["DeviceError" if n % 3 == 0 else "ok" for n in range(1, 11)]
@@ -213,7 +213,7 @@ def test_corrupt_flips_a_bit_of_the_signature(sign_with: SignWith) -> None:
 
 
 def test_a_hang_may_end(sign_with: SignWith) -> None:
-    """`hang=0.3` returns after that time and goes on to sign."""
+    """`hang=0.3` signs after that time."""
     child = sign_with(
         """
 start = time.perf_counter()
@@ -246,7 +246,7 @@ os._exit(0)
     assert child.answer == {"stuck": True, "other": "ok"}
 
 
-def test_a_held_call_goes_on_when_the_rules_change(sign_with: SignWith) -> None:
+def test_a_held_call_signs_when_the_rules_change(sign_with: SignWith) -> None:
     """`hold` keeps the call until the file is replaced; it signs then, whatever the new rules say of later calls."""
     child = sign_with(
         """

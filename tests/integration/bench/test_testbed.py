@@ -81,7 +81,7 @@ def test_a_flood_is_refused_until_it_is_ended(testbed: BenchTestbed, kind: str) 
 
 @pytest.mark.parametrize("size", [1, 16, 256])
 def test_envelopes_have_the_size_that_was_ordered(testbed: BenchTestbed, size: int) -> None:
-    """The row of a size would otherwise tell of another."""
+    """512 digests are as many jobs as their size says."""
     with load_process(testbed, TRUSTED) as load:
         before = jobs_done(testbed)
         load.order(Burst(digests=512, size=size))
@@ -143,7 +143,7 @@ def test_coalescing_callers_are_a_flow_too(testbed: BenchTestbed) -> None:
 
 
 def test_stock_arq_signs_the_same_way(testbed: BenchTestbed) -> None:
-    """The baseline runs beside, on the same Redis and module."""
+    """The baseline signs on the same Redis and module."""
     with ArqFlow(testbed, testbed.keyring[KeyKind.P256]) as flow:
         measured = flow.round(0.3)
     assert measured.signatures > 10

@@ -44,7 +44,7 @@ def attach(site: OperatorSite, chain: Path, *more: str, key: str = "release") ->
 
 
 def stray_files(site: OperatorSite) -> list[str]:
-    """What is among the tenants' files beside them."""
+    """Names in the tenants' folder that are no tenants' files."""
     return sorted(file.name for file in site.tenant_file().parent.iterdir() if file.suffix != ".toml")
 
 
@@ -204,7 +204,7 @@ def test_two_operators_at_once_lose_nothing(
 def test_a_configuration_with_another_keys_certificate_is_refused(
     operator_site: OperatorSite, authority: Authority, tmp_path: Path
 ) -> None:
-    """Whoever edits the file by hand learns it from check-config, not from a verifier."""
+    """check-config finds it in a file that was edited by hand."""
     create(operator_site, tmp_path / "hand.csr")
     (operator_site.tenant_file().parent / "root.pem").write_text(authority.root.read_text())
     text = operator_site.tenant_file().read_text()

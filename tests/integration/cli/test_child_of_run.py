@@ -27,7 +27,7 @@ from workers.cli.tools import child
 
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-command = ["sh", "-c", "kill -HUP $$; kill -INT $$; echo goes on"]
+command = ["sh", "-c", "kill -HUP $$; kill -INT $$; echo continued"]
 raise SystemExit(asyncio.run(child.run_child(command, os.environ)))
 """
 
@@ -47,4 +47,4 @@ def test_a_signal_that_comes_while_the_command_starts_is_sent_to_it() -> None:
 def test_signals_that_are_ignored_stay_ignored_for_the_command() -> None:
     """As after nohup, and as in a background job of a shell."""
     ran = run(IGNORED)
-    assert (ran.returncode, ran.stdout) == (0, "goes on\n"), ran.stderr
+    assert (ran.returncode, ran.stdout) == (0, "continued\n"), ran.stderr

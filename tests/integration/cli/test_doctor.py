@@ -124,8 +124,8 @@ async def test_each_problem_is_named_with_its_fix(make_rig: MakeRig) -> None:
     again = found(sigmill("doctor", "--json", config=config))
     assert "refused this PIN before" in again["token.pin", "globex"]["says"]
     file.write_text(f"{rig.tokens['globex'].pin}\n")
-    mended = found(sigmill("doctor", "--json", config=config))
-    assert mended["token.keys", "globex: release/1"]["state"] == "good"
+    repaired = found(sigmill("doctor", "--json", config=config))
+    assert repaired["token.keys", "globex: release/1"]["state"] == "good"
 
 
 async def test_a_part_that_does_not_answer_hides_no_other(make_rig: MakeRig) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tests.support.rig.rig import MakeRig, Rig
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m"
+NAMED = ("{acme}" + HOSTILE).encode().decode("ascii", "backslashreplace")
+"""Id of the dead letter, as the commands take it."""
+
 JOB = "{acme}" + "0" * 32
 
 
@@ -78,7 +81,7 @@ def shown(words: tuple[str, ...]) -> str:
 
 COMMANDS = {
     "deadletter list": ("service",),
-    "deadletter show": ("service", "{acme}" + HOSTILE),
+    "deadletter show": ("service", NAMED),
     "workers list": ("service",),
     "status": ("service",),
     "status of a job": ("service", JOB),
@@ -105,5 +108,7 @@ async def test_no_command_passes_control_characters_to_a_terminal(rig: Rig) -> N
         name = title.removesuffix(" of a job").removesuffix(" for a client")
         text = shown((*name.split(), "--config", str(files[kind]), *arguments))
         assert "Traceback" not in text, title
+        assert "title" in text, f"{title} shows none of it"
+        assert "error: " not in text, title
         raw[title] = {char for char in text if not char.isprintable()} - {"\r", "\n"}
     assert not any(raw.values()), raw

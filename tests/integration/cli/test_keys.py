@@ -131,7 +131,7 @@ def test_the_next_version_waits(operator_site: OperatorSite) -> None:
 
 
 def test_two_operators_at_once_make_one_version(operator_site: OperatorSite) -> None:
-    """The other one is told; no key is left that no file names."""
+    """The others end with the reason; no key is left that no file names."""
     create(operator_site, "--write")
     words = [
         "keys",
@@ -157,7 +157,7 @@ def test_two_operators_at_once_make_one_version(operator_site: OperatorSite) -> 
 
 
 def test_a_label_is_used_once(operator_site: OperatorSite) -> None:
-    """A label that exists already is refused, and no key is created."""
+    """A label that exists in the token is refused."""
     create(operator_site)
 
     ran = create(operator_site)
@@ -210,7 +210,6 @@ def test_a_vendors_key_is_adopted(operator_site: OperatorSite) -> None:
 
 
 def test_an_imported_key_is_refused(operator_site: OperatorSite, tmp_path: Path) -> None:
-    """A key that was imported into the token is refused."""
     import_key(operator_site, tmp_path, "outside")
 
     ran = adopt(operator_site, "--label", "outside", "--write")
@@ -221,7 +220,6 @@ def test_an_imported_key_is_refused(operator_site: OperatorSite, tmp_path: Path)
 
 
 def test_an_extractable_key_is_refused(operator_site: OperatorSite) -> None:
-    """An extractable key is refused."""
     vendor_tool(
         operator_site, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "loose", "--id", "0b",
         "--usage-sign", "--extractable",
@@ -249,7 +247,6 @@ def test_a_key_that_is_not_found_exactly_once_is_refused(operator_site: Operator
 
 
 def test_there_is_no_import() -> None:
-    """There is no import command."""
     assert sigmill("keys", "import").code == 2
 
 
@@ -295,7 +292,7 @@ def test_show_of_what_is_not_there_says_so(operator_site: OperatorSite, name: st
 
 
 def test_a_dry_run_makes_no_key(operator_site: OperatorSite) -> None:
-    """The new text is shown, checked, without the public key that nobody has made; no token is asked."""
+    """The difference is shown with `…` for the public key; no file changes, and no key is in the token."""
     ran = create(operator_site, "--dry-run")
     (line,) = ran.json()
     assert ran.code == 0

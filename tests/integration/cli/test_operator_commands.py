@@ -50,7 +50,7 @@ def test_a_token_that_is_not_there_says_what_is(operator_site: OperatorSite) -> 
 
 
 def test_a_module_that_cannot_be_loaded_is_an_answer(operator_site: OperatorSite) -> None:
-    """A crash of the module is reported for its token, and the other tokens are listed."""
+    """The token of the module is not found, with exit code 75, and the other tokens are listed."""
     text = operator_site.config.read_text()
     operator_site.config.write_text(text.replace(str(operator_site.softhsm.module_path), "/dev/null", 1))
 

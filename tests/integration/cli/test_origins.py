@@ -336,7 +336,7 @@ def test_a_statement_of_a_version_that_is_not_configured_is_an_error_unless_it_w
 
 
 def test_no_key_is_made_whose_ceremony_cannot_be_stored(ceremony_site: OperatorSite) -> None:
-    """As on a full disk; the error says so before the token is asked, and the label is free afterwards."""
+    """The error says that no key was created, and the label is free afterwards."""
     in_the_way = ceremony_site.tenant_file().parent / "acme.release.v1.ceremony"
     in_the_way.mkdir()
 
@@ -479,7 +479,7 @@ def test_a_record_of_another_service_key_is_told_and_proves_nothing(ceremony_sit
 
 
 def test_a_later_statement_replaces_none_of_the_ceremony(ceremony_site: OperatorSite) -> None:
-    """That the key was generated, and who was there, stays on the disk beside the later word that it was found."""
+    """The first statement, with its witnesses, stays on the disk; the later one says that the key was found."""
     _, first, _ = create(ceremony_site, "--witness", "Ada").json()
     raw = Path(first["statement"]).read_bytes()
 

@@ -67,7 +67,7 @@ async def test_files_are_signed_and_a_rerun_signs_the_rest(
 async def test_a_killed_run_collects_its_signatures_by_the_request_id(
     farm: Farm, chain: Path, files: list[Path]
 ) -> None:
-    """The same files ask for the same digests: nothing is signed twice in the HSM."""
+    """Files as a killed run leaves them ask for the same digests: none is signed twice."""
     before = [file.read_bytes() for file in files]
     ran = await sign_file(farm, chain, "--request-id", "build-1", *files)
     assert ran.code == 0, ran.err

@@ -69,7 +69,7 @@ async def test_a_bundle_of_a_running_host_has_no_secret_in_it(make_rig: MakeRig,
     assert "wal" in parts["state.txt"]
     (line,) = ran.json()
     assert line["parts"] == len(parts) - 1, "all but the manifest"
-    assert set(line["problems"]) == {"metrics/exporter.txt"}, "nobody runs one"
+    assert set(line["problems"]) == {"metrics/exporter.txt"}, "no exporter runs"
     assert json.loads(parts["manifest.json"])["problems"] == line["problems"]
     again = await asyncio.to_thread(sigmill, "support-bundle", "--config", config, "--out", out)
     assert again.code == 2, "it overwrites nothing"

@@ -1,4 +1,4 @@
-"""The wheel on a build host: without the worker's libraries it signs, and says what other commands need."""
+"""The wheel on a build host: its commands load without the worker's libraries, and the others name what they need."""
 
 from __future__ import annotations
 

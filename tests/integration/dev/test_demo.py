@@ -94,9 +94,7 @@ def test_whatever_ends_the_demonstration_ends_its_stack(
 
 
 def test_no_secret_is_in_arguments_or_environments(tmp_path: Path, temporary: Path) -> None:
-    """While the stack runs: PINs and the Redis password are in files of mode 0600, in no command line, in no
-    environment, and in no log.
-    """
+    """While the stack runs, PINs and the Redis password are in no command line, no environment and no log."""
     process = demo(tmp_path, temporary)
     seen, secrets = b"", set()
     while process.poll() is None:

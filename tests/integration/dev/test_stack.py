@@ -1,4 +1,4 @@
-"""Private stack: what ends by itself is told at once."""
+"""Private stack: the end of its Redis is an error at once."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from workers.dev.worker_process import WorkerFailed, WorkerProcess, free_ports
 
 
 def test_a_worker_is_ready_when_it_has_published_its_directories(make_rig: MakeRig, tmp_path: Path) -> None:
-    """It answers then, and nobody answers after it was stopped."""
+    """Its pages answer then, and do not after it was stopped."""
     (port,) = free_ports(1)
     worker = WorkerProcess(1, make_rig().config(1, port), port=port, logs=tmp_path)
     try:

@@ -1,4 +1,4 @@
-"""A token at the other end of a network that is slow, silent or cut: signing waits, and goes on by itself."""
+"""A token at the other end of a network that is slow, silent or cut: signing waits, and resumes when it is back."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_softhsm_itself_signs_a_digest_of_any_length(keys: Keys) -> None:
 
 
 def test_closing_one_session_leaves_the_others_logged_in_and_signing(keys: Keys) -> None:
-    """Fact 4."""
+    """Fact 4: the closed session has its own error, and its replacement signs."""
     result = keys.run("close_one_session", spki=keys.spki("P256"))
     first, closed, third = result["after_close"]
     assert (first["error"], third["error"]) == (None, None)

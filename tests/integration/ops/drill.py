@@ -44,7 +44,7 @@ class Story:
     hsm_broken: set[Firing] = field(default_factory=set)
     canary_failing: set[Firing] = field(default_factory=set)
     flooding: set[Firing] = field(default_factory=set)
-    mended: set[Firing] = field(default_factory=set)
+    repaired: set[Firing] = field(default_factory=set)
     redis_away: set[Firing] = field(default_factory=set)
     redis_back: set[Firing] = field(default_factory=set)
     at_the_end: set[Firing] = field(default_factory=set)
@@ -99,7 +99,7 @@ class Drill:
             ),
             "all that is over",
         )
-        self.story.mended = self.prometheus.firing()
+        self.story.repaired = self.prometheus.firing()
 
     async def _restart_redis(self) -> None:
         fires = self.prometheus.fires

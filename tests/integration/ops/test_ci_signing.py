@@ -246,12 +246,13 @@ BRANCHES: dict[str, dict[str, str | None]] = {
 def test_another_build_of_the_system_is_denied(
     system: str, stack: Stack, platform: str, tmp_path: Path
 ) -> None:
-    """The step fails, the message has the claim, and no file is changed."""
+    """The step fails, the message names a claim that does not fit, and no program is changed."""
     folder = stack.checkout(system, tmp_path / "checkout")
     before = {file: file.read_bytes() for file in folder.rglob("*.exe")}
     ran = stack.run(system, folder, platform, **BRANCHES[system])
     assert ran.returncode == 77, ran.stdout + ran.stderr
     assert "[identity.refused]" in ran.stderr
+    assert "claim `" in ran.stderr
     assert {file: file.read_bytes() for file in before} == before
 
 

@@ -1,4 +1,4 @@
-"""Things break in a stack under load: a real Prometheus with our rules says which, and takes it back when they are mended.
+"""Faults in a stack under load: the alerts of a real Prometheus with our rules name them, and resolve after the repair.
 
 The rules are those of production by a clock on which an hour is a minute. Dashboards are looked at afterwards: every
 panel has something to show of such a minute.
@@ -81,7 +81,7 @@ def named(firing: set[Firing], name: str) -> list[dict[str, str]]:
 
 
 def test_while_all_is_well_nothing_fires(watched: Watched) -> None:
-    """No alert fires under normal load, even with a client that is refused continuously."""
+    """Under load with a client that is refused continuously, all alerts but burn rates stop firing before the faults."""
     assert not watched.story.before
 
 
@@ -89,14 +89,14 @@ def test_a_broken_hsm_lane_is_told_by_its_token(watched: Watched) -> None:
     """SigmillCircuitOpen fires for the broken token only, and resolves when the device is back."""
     (alert,) = named(watched.story.hsm_broken, "SigmillCircuitOpen")
     assert (alert["token"], alert["severity"]) == (BROKEN, "page")
-    assert not named(watched.story.mended, "SigmillCircuitOpen")
+    assert not named(watched.story.repaired, "SigmillCircuitOpen")
 
 
 def test_the_canary_misses_the_broken_token_and_no_other(watched: Watched) -> None:
     """SigmillCanaryFailing fires for the broken token only, and resolves when the device is back."""
     alerts = named(watched.story.canary_failing, "SigmillCanaryFailing")
     assert [alert["token"] for alert in alerts] == [BROKEN]
-    assert not named(watched.story.mended, "SigmillCanaryFailing")
+    assert not named(watched.story.repaired, "SigmillCanaryFailing")
 
 
 def test_a_flooding_tenant_is_told_by_its_name(watched: Watched) -> None:
@@ -104,7 +104,7 @@ def test_a_flooding_tenant_is_told_by_its_name(watched: Watched) -> None:
     (alert,) = named(watched.story.flooding, "SigmillTenantThrottled")
     assert (alert["tenant"], alert["severity"]) == (FLOODING, "ticket")
     assert not [a for a in named(watched.story.flooding, "SigmillBacklogAgeHigh") if a["tenant"] != BROKEN]
-    assert not named(watched.story.mended, "SigmillTenantThrottled")
+    assert not named(watched.story.repaired, "SigmillTenantThrottled")
 
 
 def test_a_redis_that_is_away_is_told_and_that_it_was_restarted(watched: Watched) -> None:
@@ -115,10 +115,10 @@ def test_a_redis_that_is_away_is_told_and_that_it_was_restarted(watched: Watched
     assert not watched.story.at_the_end
 
 
-def test_nobody_is_told_of_the_tenant_that_was_well(watched: Watched) -> None:
-    """No alert names the tenant without faults at any time."""
+def test_no_alert_names_the_tenant_without_faults(watched: Watched) -> None:
+    """While the HSM is broken, during the flood, and after both."""
     story = watched.story
-    for firing in (story.hsm_broken, story.flooding, story.mended):
+    for firing in (story.hsm_broken, story.flooding, story.repaired):
         assert not [alert for alert in firing if alert.about(tenant=WELL) or alert.about(token=WELL)]
 
 

@@ -1,4 +1,4 @@
-"""A vendor's command has bounds: whatever it does, the ceremony goes on or ends with a sentence."""
+"""A vendor's command has bounds: it gives its output, or an error that names what it did."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import ConfigError
+from tests.support.waiting import until
 from workers.token_admin.evidence import check_evidence_command, run_evidence
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "SIGMILL_KEY": "acme.release.v1"}
@@ -50,16 +51,28 @@ def test_a_command_that_hangs_ends_with_its_time(program: str) -> None:
         run(program, timeout_s=0.5)
 
 
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone, or a zombie that no process has waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
 def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
-    """A child that holds the output open is no reason to wait."""
-    child = "import time; time.sleep(600)"
-    program = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]); print('done')"
+    """A child that holds the output open is killed at the time-out."""
+    child, marker = "import time; time.sleep(600)", tmp_path / "pid"
+    program = (
+        f"import subprocess, sys; started = subprocess.Popen([sys.executable, '-c', {child!r}]);"
+        f" open({str(marker)!r}, 'w').write(str(started.pid)); print('done')"
+    )
     began = time.monotonic()
 
     with pytest.raises(ConfigError, match="did not end"):
         run(program, timeout_s=1.0)
 
     assert time.monotonic() - began < 60
+    until(lambda: has_ended(int(marker.read_text())), "the child has ended")
 
 
 def test_a_command_that_is_not_there_is_named() -> None:
