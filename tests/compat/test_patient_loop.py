@@ -67,7 +67,7 @@ def test_a_sleep_has_its_time_and_no_more(selector: PatientSelector) -> None:
 
 
 def test_timers_run_in_their_order() -> None:
-    """The loop sleeps by this clock."""
+    """Three sleeps end in the order of their lengths."""
     woken: list[float] = []
 
     async def sleep(seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Bytes that version 0.1.0 wrote, recorded: every later version reads them.
 
-They are in queues and logs while hosts are upgraded one by one, and logs are kept for years. A changed form is a new
-version beside the old one, and is recorded here; recorded bytes are never replaced.
+They are in queues and logs while hosts are upgraded one by one, and logs are kept for years. A changed form
+is a new version beside the old one, and is recorded here; recorded bytes are never replaced.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def test_a_recorded_envelope_verifies_and_says_what_it_said() -> None:
 
 
 def test_a_recorded_job_is_understood() -> None:
-    """Its hints too, by which it is claimed; and it has the id and the content that it had."""
+    """Its envelope, hints, content hash and id are those that were recorded."""
     job = decode_job(JOB)
     assert job.sealed == SEALED
     assert (job.hints.n, job.hints.alg, job.hints.re) == (2, "ECDSA_SHA_256", "0" * 32)

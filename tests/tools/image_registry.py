@@ -70,7 +70,9 @@ class ImageRegistry:
         return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
 
     def copy_signatures(self, of: str, to: str) -> None:
-        """Give an image the signatures of another one, as an attacker with write access to the registry does."""
+        """Give an image the signatures of another one, as an attacker with write access to the registry
+        does.
+        """
         tags = [f"{digest.replace(':', '-')}.sig" for digest in (of, to)]
         manifest, _ = self._ask("GET", f"app/manifests/{tags[0]}", headers={"Accept": _MANIFEST})
         self._put(f"manifests/{tags[1]}", manifest, _MANIFEST)

@@ -184,7 +184,7 @@ def test_detached_signatures_are_verified_by_openssl(rig: ToolRig, options: str)
 
 
 def test_raw_signatures_are_verified_by_openssl(rig: ToolRig) -> None:
-    """As `openssl dgst -sign` makes them; no certificate is needed."""
+    """`openssl dgst -verify` accepts the signature, and refuses a changed byte; no certificate is needed."""
     done(rig, f"{SIGN} --key release-ec --format raw app.bin")
     verify = "openssl dgst -sha256 -verify release-ec.pub -signature app.bin.sig app.bin"
     assert "Verified OK" in done(rig, verify)

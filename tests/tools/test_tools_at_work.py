@@ -235,7 +235,9 @@ def test_an_openpgp_certificate_is_the_same_when_it_is_made_again(rig: ToolRig) 
 
 
 def test_a_denial_of_an_openpgp_certificate_is_told(rig: ToolRig) -> None:
-    """A certificate by an expired key ends with 77 and the reason; sigmill-gpg alone names `sigmill run --pgp`."""
+    """A certificate by an expired key ends with 77 and the reason; sigmill-gpg alone names `sigmill run
+    --pgp`.
+    """
     needs("git")
     refused = rig.run(
         "sigmill pgp certificate --config client.toml --key lapsed --user-id 'A <a@example.com>' -o l.asc"

@@ -228,7 +228,7 @@ async def test_what_a_killed_agent_left_is_replaced(farm: Farm, path: Path) -> N
 async def test_a_path_that_no_socket_can_have_is_a_mistake_of_configuration(
     farm: Farm, tmp_path: Path
 ) -> None:
-    """108 bytes and more (unix(7))."""
+    """A path of 108 bytes or more (unix(7)) is a ConfigError."""
     with pytest.raises(ConfigError, match=r"too long"):
         async with agent(farm, tmp_path / ("x" * 120), FailureLog()):
             pass

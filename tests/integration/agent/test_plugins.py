@@ -122,7 +122,7 @@ async def test_a_given_digest_is_signed_without_the_message(plugins: Plugins) ->
 async def test_a_key_that_is_not_there_is_told_with_those_that_are(
     plugins: Plugins, key: str, problem: str
 ) -> None:
-    """By both protocols, each in its own form."""
+    """Both protocols answer with an error of their own form."""
     assert problem in (await plugins.cosign("publicKey", key))["errorMessage"]
     error = await plugins.notation("describe-key", keyId=key)
     assert error["errorCode"] == "VALIDATION_ERROR"
@@ -136,7 +136,7 @@ async def test_the_newest_version_is_found_by_its_number(plugins: Plugins) -> No
 
 
 async def test_another_hash_than_the_keys_is_told(plugins: Plugins) -> None:
-    """A P-256 key signs SHA-256 digests."""
+    """A P-256 key signs SHA-256 digests; the error for SHA-512 names both."""
     answer = await plugins.cosign("signMessage", hashFunc=7)
     assert "(P-256) signs SHA-256 digests, and the program wants SHA-512" in answer["errorMessage"]
 

@@ -50,19 +50,19 @@ def test_a_plan_in_json_has_its_numbers(report: Path, capsys: pytest.CaptureFixt
 def test_a_demand_that_cannot_be_planned_is_an_error(
     report: Path, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A usage error, with the way out."""
+    """A demand that cannot be planned is a usage error, with the option to give."""
     assert plan(report, *arguments) == 2
     assert said in capsys.readouterr().err
 
 
 def test_a_plan_needs_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Costs are measured, never assumed."""
+    """Without a report the command ends with 2, and names the command that makes one."""
     assert plan(tmp_path / "none.json", "--algorithm", "P256") == 2
     assert "sigmill bench quick" in capsys.readouterr().err
 
 
 def test_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a name, and after a wrong one."""
+    """The scenarios are listed without a name, and after a wrong one."""
     assert main(["bench", "scenario"]) == 0
     assert main(["bench", "scenario", "no-such"]) == 2
     assert capsys.readouterr().err.count("p256-verified") == 2

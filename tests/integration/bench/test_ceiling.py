@@ -142,7 +142,7 @@ def test_what_the_compiler_says_is_shown(tmp_path: Path) -> None:
 
 
 def test_our_own_programs_compile_without_a_warning(tmp_path: Path) -> None:
-    """-Wall -Wextra are errors here."""
+    """The programs of bench compile with -Werror."""
     from bench.native.build import SHARED_FLAGS, SOURCE_DIRECTORY
 
     sources = sorted(SOURCE_DIRECTORY.glob("simhsm*.c"))

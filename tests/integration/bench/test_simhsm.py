@@ -126,7 +126,7 @@ def test_without_slots_sessions_run_side_by_side(sign_with: SignWith) -> None:
 
 
 def test_canned_signatures_have_the_right_length_and_do_not_verify(sign_with: SignWith) -> None:
-    """Nothing of the real module's work is in them."""
+    """Canned signatures have their key's length, do not verify, and are all the same."""
     child = sign_with(
         ONE_EACH
         + "answer['lengths'] = {kind: len(sign(kind, data[kind])) for kind in keys}\n"
@@ -142,7 +142,9 @@ def test_canned_signatures_have_the_right_length_and_do_not_verify(sign_with: Si
 
 
 def test_a_return_value_by_rule(sign_with: SignWith, tmp_path: Path) -> None:
-    """Every third C_Sign fails with CKR_DEVICE_ERROR; the session signs afterwards, so its operation has ended."""
+    """Every third C_Sign fails with CKR_DEVICE_ERROR; the session signs afterwards, so its operation has
+    ended.
+    """
     child = sign_with(TEN_P256, "C_Sign rv=0x30 every=3")
     assert child.exit_code == 0, child.stderr
     expected = ["DeviceError" if n % 3 == 0 else "ok" for n in range(1, 11)]
@@ -319,7 +321,7 @@ answer["outcomes"] = [
     ],
 )
 def test_a_rule_that_cannot_be_read_ends_the_process(rule: str, sign_with: SignWith) -> None:
-    """A typing error must not make a test pass."""
+    """The process ends by SIGABRT, and stderr has the line of the rule."""
     child = sign_with("", "# a comment is fine", "", rule)
     assert child.exit_code == -signal.SIGABRT
     assert "simhsm: " in child.stderr

@@ -91,7 +91,7 @@ async def test_crashes_stay_when_the_job_is_given_back(redis: ArqRedis, one: Cla
 async def test_a_lease_that_ran_out_can_still_be_given_back(
     redis: ArqRedis, one: Claims, hasty: Claims
 ) -> None:
-    """By its last owner, while no other worker has claimed it: then it is no crash."""
+    """Its last owner gives it back while no other worker has claimed it, and no crash is counted."""
     await put(redis, submission(1))
     late = await crash(hasty, 1)
     await lease_over(redis, submission(1).job_id)

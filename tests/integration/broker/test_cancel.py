@@ -66,13 +66,13 @@ async def test_a_job_whose_lease_ran_out_is_not_cancelled(
 
 
 async def test_a_job_that_a_stock_worker_has_is_not_cancelled(redis: ArqRedis, job: Submission) -> None:
-    """Its lease is arq's key alone."""
+    """A lease that is only arq's own key counts as a claim."""
     await redis.set(keyspace.IN_PROGRESS_PREFIX + job.job_id, "stock", px=LEASE_MS)
     assert await cancel_it(redis, job) is CancelStatus.CLAIMED
 
 
 async def test_a_job_that_was_given_back_is_cancelled(redis: ArqRedis, one: Claims, job: Submission) -> None:
-    """No worker holds it."""
+    """A job that its worker gave back is cancelled."""
     claimed = await take(one)
     await one.nack({TENANT: list(claimed.jobs)}, counts=False)
     assert await cancel_it(redis, job) is CancelStatus.CANCELLED
@@ -95,11 +95,11 @@ async def test_a_job_that_was_replaced_since_it_was_read_stays(
 
 
 async def test_the_job_of_another_client_stays(redis: ArqRedis, job: Submission) -> None:
-    """By the envelope: the right to write to the tenant's keys is not the right to its clients' jobs."""
+    """A client cancels only jobs whose envelope names it, although it can write to the tenant's keys."""
     assert await cancel_it(redis, job, "other") is CancelStatus.FOREIGN
     assert await redis.exists(keyspace.job(job.job_id))
 
 
 async def test_a_job_that_is_not_there_is_none(redis: ArqRedis) -> None:
-    """Done, or never submitted."""
+    """A job that is not there is ``NOT_QUEUED``."""
     assert await cancel_it(redis, submission(7)) is CancelStatus.NOT_QUEUED

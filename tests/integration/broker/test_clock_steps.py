@@ -1,4 +1,6 @@
-"""Redis' clock is corrected after being ahead: nothing accepted, leased or charged meanwhile waits for the step."""
+"""Redis' clock is corrected after being ahead: nothing accepted, leased or charged meanwhile waits for the
+step.
+"""
 
 from __future__ import annotations
 

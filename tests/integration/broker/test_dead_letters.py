@@ -71,7 +71,9 @@ async def test_a_fenced_commit_leaves_none(redis: ArqRedis, one: Claims) -> None
 
 
 async def test_one_that_is_tried_again_is_a_new_job(redis: ArqRedis, one: Claims) -> None:
-    """Queued with its counters at 0 and without a result; the letter is gone, and a second requeue finds none."""
+    """Queued with its counters at 0 and without a result; the letter is gone, and a second requeue finds
+    none.
+    """
     job = submission(1)
     letter = await bury(redis, one, job)
     found = await only_letter(redis)
@@ -94,7 +96,7 @@ async def test_one_whose_client_asked_again_is_not_put_in_twice(redis: ArqRedis,
 
 
 async def test_one_whose_job_came_to_a_result_after_all_is_gone(redis: ArqRedis, one: Claims) -> None:
-    """It would take the result away when it is tried again, and have the digests signed twice."""
+    """A later commit of the job removes its dead letter: a requeue would sign the digests twice."""
     job = submission(1)
     await bury(redis, one, job)
     await redis.delete(keyspace.result(job.job_id))
@@ -118,7 +120,7 @@ async def test_a_worker_that_waits_is_rung(redis: ArqRedis, one: Claims) -> None
 
 
 async def test_one_that_is_dropped_keeps_its_result(redis: ArqRedis, one: Claims) -> None:
-    """A client that asks again gets the same error."""
+    """Dropping a dead letter removes it, and its result stays."""
     job = submission(1)
     await bury(redis, one, job)
     assert await dead_letters.drop(redis, [await only_letter(redis)]) == [True]
@@ -127,7 +129,7 @@ async def test_one_that_is_dropped_keeps_its_result(redis: ArqRedis, one: Claims
 
 
 async def test_letters_are_listed_oldest_first(redis: ArqRedis, one: Claims) -> None:
-    """Of all tenants together."""
+    """Dead letters are listed by their time, the oldest first."""
     for seed in (3, 1, 2):
         await bury(redis, one, submission(seed), at_ms=seed)
     assert [found.letter.at_ms for found in await letters_of(redis, ["other", TENANT])] == [1, 2, 3]

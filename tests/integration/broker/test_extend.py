@@ -28,7 +28,7 @@ async def run_out(redis: ArqRedis) -> None:
 
 
 async def test_an_owner_extends_its_lease(redis: ArqRedis, one: Claims, claimed: ClaimedJob) -> None:
-    """The job's place in the queue moves with it."""
+    """The lease is longer, and the job's place in the queue is at its end."""
     await redis.pexpire(LEASE, 5_000)
     before_ms = await redis.zscore(QUEUE, JOB.job_id)
     await redis.zadd(QUEUE, {JOB.job_id: 1})
@@ -40,7 +40,7 @@ async def test_an_owner_extends_its_lease(redis: ArqRedis, one: Claims, claimed:
 async def test_a_lease_that_ran_out_is_extended_while_no_other_worker_has_the_job(
     redis: ArqRedis, one: Claims, claimed: ClaimedJob
 ) -> None:
-    """Its fence is the last one."""
+    """Its owner, whose fence is the last one, gets the lease again."""
     await run_out(redis)
     assert await one.extend({TENANT: [claimed]}) == []
     assert await redis.get(LEASE) == claimed.lease
@@ -49,7 +49,7 @@ async def test_a_lease_that_ran_out_is_extended_while_no_other_worker_has_the_jo
 async def test_a_late_owner_does_not_extend_the_lease_of_another(
     redis: ArqRedis, one: Claims, two: Claims, claimed: ClaimedJob
 ) -> None:
-    """It is told that it lost the job."""
+    """A late owner is told that it lost the job, and the other one's lease stays."""
     await run_out(redis)
     (later,) = (await take(two)).jobs
     assert await one.extend({TENANT: [claimed]}) == [claimed]

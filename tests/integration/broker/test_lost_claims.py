@@ -56,7 +56,7 @@ async def test_a_claim_whose_answer_is_lost_leases_one_batch(
 async def test_no_other_claim_is_sent_while_redis_stands_still(
     own_redis: RedisProcess, redis: ArqRedis
 ) -> None:
-    """Redis would run all of them when it answers again."""
+    """The second claim fails without being sent: Redis would run both when it answers again."""
     claims = Claims(redis, owner="one", lease_ms=LEASE_MS)
     own_redis.pause()
     for perhaps_done in (True, False):
@@ -91,7 +91,7 @@ async def test_a_claim_of_a_demoted_primary_is_unconfirmed_and_leases_nothing(
 async def test_an_unconfirmed_claim_leases_nothing_and_says_that_what_was_owed_is_charged(
     redis: ArqRedis,
 ) -> None:
-    """There is no replica that could have it."""
+    """Without a replica a claim leases no job, and its owed digests are charged."""
     claims = Claims(redis, owner="one", lease_ms=LEASE_MS, wait=ReplicaWait(replicas=1, timeout_s=0.01))
     request = ClaimRequest(
         tenant=TENANT,

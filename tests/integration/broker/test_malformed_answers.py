@@ -76,7 +76,7 @@ async def test_a_commit_and_an_extension_are_repeated(
 
 @pytest.mark.parametrize("lua", ANSWERS)
 async def test_a_client_is_told_of_an_outage(redis: ArqRedis, replace: Replace, lua: str) -> None:
-    """Of a submit and of a cancellation."""
+    """A submit and a cancellation raise ``QueueUnavailable``."""
     made = submission(1)
     waiting = dataclasses.replace(made, sealed=seal(made.envelope, ClientKey.generate()))
     await put(redis, waiting)
@@ -90,7 +90,7 @@ async def test_a_client_is_told_of_an_outage(redis: ArqRedis, replace: Replace, 
 
 @pytest.mark.parametrize("lua", ANSWERS)
 async def test_an_operator_is_told_of_an_outage(redis: ArqRedis, replace: Replace, lua: str) -> None:
-    """Of the requeue of a dead letter."""
+    """The requeue of a dead letter raises ``QueueUnavailable``."""
     letter = DeadLetter(
         reason="job.poisoned", message="", at_ms=1, worker="w", attempts=1, crashes=1, payload=payload(b"")
     )

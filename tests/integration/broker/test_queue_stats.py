@@ -27,7 +27,7 @@ async def put(redis: ArqRedis, key: str, **fields: int | str) -> None:
 
 
 async def test_an_empty_queue_tells_nothing(redis: ArqRedis) -> None:
-    """Nor does an unknown tenant."""
+    """An empty queue and an unknown tenant have the default values."""
     assert await read_queue_stats(redis, ["acme", "globex"]) == {"acme": QueueState(), "globex": QueueState()}
     assert await read_queue_stats(redis, []) == {}
 
@@ -45,7 +45,7 @@ async def test_the_age_is_that_of_the_submit_whatever_the_priority(redis: ArqRed
 
 
 async def test_submitted_digests_and_refused_jobs_are_counted(farm: Farm, redis: ArqRedis) -> None:
-    """By the submit script, and after the digests are signed too."""
+    """The submit script counts accepted digests and refused jobs, also of jobs that have ended."""
     async with farm.client() as client:
         assert [s async for s in client.sign_many("release", digests(70), timeout_s=60)]
     await farm.responder.pause()
@@ -56,7 +56,7 @@ async def test_submitted_digests_and_refused_jobs_are_counted(farm: Farm, redis:
 
 
 async def test_caps_budget_and_dead_letters_are_read(redis: ArqRedis) -> None:
-    """Yesterday's spending is none."""
+    """Caps, today's spending and the number of dead letters are read; yesterday's spending is 0."""
     today = int(time.time() // 86400)
     await put(redis, keyspace.caps("acme"), digests=5, bytes=0, budget=9)
     await put(redis, keyspace.limiter("acme"), day=today, spent=4)
@@ -69,7 +69,9 @@ async def test_caps_budget_and_dead_letters_are_read(redis: ArqRedis) -> None:
 
 @pytest.mark.parametrize("name", ["queue", "backlog", "caps", "limiter", "dead_letters"])
 async def test_nonsense_under_a_key_is_nothing(redis: ArqRedis, name: str) -> None:
-    """A foreign type, or a field that is no number, harms neither this tenant's other gauges nor another tenant's."""
+    """A foreign type, or a field that is no number, harms neither this tenant's other gauges nor another
+    tenant's.
+    """
     where: Any = getattr(keyspace, name)
     await redis.set(where("acme"), "nonsense")
     await put(redis, keyspace.dead_letters("globex"), a=1)
@@ -83,7 +85,7 @@ async def test_nonsense_under_a_key_is_nothing(redis: ArqRedis, name: str) -> No
 
 
 async def test_a_job_that_is_none_has_no_age(redis: ArqRedis) -> None:
-    """Without a payload, or with one that is no job."""
+    """A queued id without a payload, or with one that is no job, has the age 0."""
     await redis.zadd(keyspace.queue("acme"), {"gone": 1})
     assert (await read_queue_stats(redis, ["acme"]))["acme"].age_s == 0
     await redis.set(keyspace.job("gone"), "no msgpack")
@@ -92,7 +94,7 @@ async def test_a_job_that_is_none_has_no_age(redis: ArqRedis) -> None:
 
 
 async def test_a_thousand_tenants_are_all_seen(redis: ArqRedis) -> None:
-    """They are read in several round trips."""
+    """A thousand tenants are read, in the order of their names given."""
     names = [f"t{i}" for i in range(1000)]
     await redis.zadd(keyspace.queue("t999"), {"job": 1})
     states = await read_queue_stats(redis, names)
@@ -101,14 +103,14 @@ async def test_a_thousand_tenants_are_all_seen(redis: ArqRedis) -> None:
 
 
 async def test_redis_tells_its_memory_and_who_it_is(redis: ArqRedis) -> None:
-    """The same process, the same name."""
+    """Redis' used memory is above 0, and its run id stays."""
     first, second = await redis_state(redis), await redis_state(redis)
     assert first.memory_used_bytes > 0
     assert first.run_id == second.run_id
 
 
 async def test_no_redis_is_an_error_of_ours() -> None:
-    """And a retryable one."""
+    """A Redis that is away is a retryable ``QueueUnavailable``."""
     nowhere = connect(RedisConfig(unix_socket="/nonexistent/redis.sock"))
     for asking in (read_queue_stats(nowhere, ["acme"]), redis_state(nowhere)):
         with pytest.raises(QueueUnavailable) as caught:

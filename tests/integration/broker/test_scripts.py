@@ -184,7 +184,7 @@ class TestClaim:
         assert due_ms == pytest.approx(claimed.now_ms + LEASE_MS, abs=2)
 
     async def test_it_stops_at_the_digests_that_were_asked_for(self, redis: ArqRedis, one: Claims) -> None:
-        """By the number of digests in the job's hints; a job is never split."""
+        """A claim takes whole jobs until their hints have the digests that were asked for."""
         await put(redis, *(submission(i, digests=100) for i in range(5)))
         claimed = await take(one, digests=150)
         assert (len(claimed.jobs), claimed.more) == (2, True)
@@ -193,7 +193,9 @@ class TestClaim:
         assert (len(rest.jobs), rest.more) == (2, False)
 
     async def test_fences_only_grow(self, redis: ArqRedis, one: Claims) -> None:
-        """Also when the counter was deleted, set back, or replaced by another type."""
+        """Each fence is larger than the last, also after the counter was deleted, set back or replaced by
+        another type.
+        """
         fences = []
         for i, damage in enumerate(("", "DEL", "SET", "LPUSH", "HUGE")):
             if damage == "DEL":
@@ -263,7 +265,9 @@ class TestClaim:
     async def test_a_stock_job_belongs_to_the_tenant_that_its_envelope_names(
         self, redis: ArqRedis, one: Claims, raw: bytes
     ) -> None:
-        """Its id has no tag: in another tenant's queue it is taken off, and neither leased, answered nor deleted."""
+        """Its id has no tag: in another tenant's queue it is taken off, and neither leased, answered nor
+        deleted.
+        """
         await redis.set(keyspace.job("deploy-17"), raw)
         await redis.zadd(QUEUE, {"deploy-17": 1})
         claimed = await take(one)
@@ -273,7 +277,9 @@ class TestClaim:
         assert not await redis.exists(keyspace.IN_PROGRESS_PREFIX + "deploy-17", keyspace.result("deploy-17"))
 
     async def test_a_stock_job_that_is_gone_is_not_answered(self, redis: ArqRedis, one: Claims) -> None:
-        """Nor is a foreign type under its key removed, since its tenant is unknown."""
+        """A stock job without a payload, or with a foreign type under its key, is taken off the queue and not
+        answered.
+        """
         await plant(redis, keyspace.job("foreign"))
         await redis.zadd(QUEUE, {"gone": 1, "foreign": 2})
         claimed = await take(one)
@@ -281,7 +287,7 @@ class TestClaim:
         assert await redis.exists(keyspace.job("foreign"))
 
     async def test_a_stock_job_of_the_tenant_is_claimed(self, redis: ArqRedis, one: Claims) -> None:
-        """By the tenant that its envelope names."""
+        """A stock job is claimed by the tenant that its envelope names."""
         await redis.set(keyspace.job("deploy-17"), payload(forger().seal()))
         await redis.zadd(QUEUE, {"deploy-17": 1})
         assert [job.job_id for job in (await take(one)).jobs] == [b"deploy-17"]

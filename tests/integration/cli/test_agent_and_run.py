@@ -47,7 +47,8 @@ async def test_a_command_signs_and_its_exit_code_is_kept(farm: Farm, tool: Path)
     """The command has the agent's socket and module, and the socket is gone afterwards."""
     ran = await run(farm, sys.executable, tool)
     assert (ran.code, len(ran.out.strip()), ran.err) == (0, 128, "")
-    told = 'a="${P11_KIT_SERVER_ADDRESS#unix:path=}"; test -S "$a" || exit 4; echo "$a"; echo $PKCS11_MODULE_PATH; exit 3'
+    told = 'test -S "$a" || exit 4; echo "$a"; echo $PKCS11_MODULE_PATH; exit 3'
+    told = f'a="${{P11_KIT_SERVER_ADDRESS#unix:path=}}"; {told}'
     ran = await run(farm, "sh", "-c", told)
     socket, module = ran.out.splitlines()
     assert (ran.code, module) == (3, "/opt/p11-kit-client.so")
@@ -99,7 +100,7 @@ async def test_a_command_that_is_not_there_ends_as_in_a_shell(farm: Farm, tmp_pa
 
 
 async def test_an_unknown_key_is_told_before_the_command_runs(farm: Farm, tmp_path: Path) -> None:
-    """Nothing is built that could not be signed."""
+    """An unknown key ends with 77, and the command is not run."""
     ran = await run(farm, "touch", tmp_path / "built", options=("--key", "releese"))
     assert ran.code == 77
     assert "[key.unknown]" in ran.err
@@ -125,7 +126,7 @@ async def test_a_wrong_option_is_told_before_the_command_runs(
 
 
 async def test_a_folder_whose_path_is_too_long_for_a_socket_is_told(farm: Farm, tmp_path: Path) -> None:
-    """The error names TMPDIR."""
+    """The error is one of configuration, and names TMPDIR."""
     folder = tmp_path / ("long" * 30)
     folder.mkdir()
     config = str(farm.client_toml())

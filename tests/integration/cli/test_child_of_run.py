@@ -45,6 +45,6 @@ def test_a_signal_that_comes_while_the_command_starts_is_sent_to_it() -> None:
 
 
 def test_signals_that_are_ignored_stay_ignored_for_the_command() -> None:
-    """As after nohup, and as in a background job of a shell."""
+    """The command ignores SIGHUP and SIGINT where `sigmill run` does, as after nohup."""
     ran = run(IGNORED)
     assert (ran.returncode, ran.stdout) == (0, "continued\n"), ran.stderr

@@ -101,7 +101,7 @@ async def rig(make_rig: MakeRig) -> Rig:
 
 
 async def test_no_command_passes_control_characters_to_a_terminal(rig: Rig) -> None:
-    """Not from job ids, dead letters, reports of workers or error messages, on a terminal."""
+    """Job ids, dead letters, reports of workers and error messages are shown with escapes."""
     files = {"service": rig.config(), "client": rig.directory / "clients" / "acme" / "client.toml"}
     raw = {}
     for title, (kind, *arguments) in COMMANDS.items():

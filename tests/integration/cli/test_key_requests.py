@@ -140,7 +140,7 @@ def test_a_wrong_option_is_named(operator_site: OperatorSite, more: list[str], t
 
 
 def test_a_request_replaces_no_pipe(operator_site: OperatorSite, tmp_path: Path) -> None:
-    """Nor a device: as root /dev/null would be a file from then on. It is said before a key is made."""
+    """A pipe or device as --out is refused before a key is made: as root, /dev/null would become a file."""
     os.mkfifo(tmp_path / "pipe")
 
     ran = sigmill(

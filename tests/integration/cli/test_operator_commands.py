@@ -75,7 +75,7 @@ def test_a_revoked_client_is_revoked_in_the_file(operator_site: OperatorSite) ->
 
 
 def test_an_unknown_client_cannot_be_revoked(operator_site: OperatorSite) -> None:
-    """Revoking an unknown client is an error."""
+    """Revoking an unknown client ends with 77 and `client.unknown`."""
     enter_client(operator_site)
 
     ran = sigmill("clients", "revoke", "build-7", "--tenant", "acme", "--json", config=operator_site.config)

@@ -479,7 +479,9 @@ def test_a_record_of_another_service_key_is_told_and_proves_nothing(ceremony_sit
 
 
 def test_a_later_statement_replaces_none_of_the_ceremony(ceremony_site: OperatorSite) -> None:
-    """The first statement, with its witnesses, stays on the disk; the later one says that the key was found."""
+    """The first statement, with its witnesses, stays on the disk; the later one says that the key was
+    found.
+    """
     _, first, _ = create(ceremony_site, "--witness", "Ada").json()
     raw = Path(first["statement"]).read_bytes()
 
@@ -507,7 +509,7 @@ def test_without_the_service_token_no_key_is_made(ceremony_site: OperatorSite) -
 
 
 def test_a_service_key_that_is_not_in_its_token_makes_no_key(operator_site: OperatorSite) -> None:
-    """As after a restore of the configuration without the token."""
+    """With a service key that is not in its token no key is made, as after a restore without the token."""
     refused = create(operator_site)
 
     assert "no key was created" in refused.error()["message"]

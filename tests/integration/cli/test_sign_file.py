@@ -94,7 +94,7 @@ async def test_odd_names_and_another_folder(farm: Farm, chain: Path, files: list
 
 
 async def test_a_denial_ends_with_77(farm: Farm, chain: Path, files: list[Path]) -> None:
-    """The files are as they were."""
+    """A denial ends with 77 and its reason, and the file is unchanged."""
     before = files[0].read_bytes()
     farm.responder.refuse_next = PolicyDenied("outside its hours")
     ran = await sign_file(farm, chain, files[0])
@@ -119,7 +119,7 @@ async def test_a_denial_ends_with_77(farm: Farm, chain: Path, files: list[Path])
 async def test_a_wrong_option_is_told_before_anything_is_signed(
     farm: Farm, chain: Path, files: list[Path], words: tuple[str, ...], code: int, told: str
 ) -> None:
-    """With its sentence and exit code."""
+    """A wrong option ends with its code and exit code, and no digest is signed."""
     ran = await sign_file(farm, chain, *words, files[0])
     assert (ran.code, told in ran.err) == (code, True), ran.err
     assert not farm.responder.signed

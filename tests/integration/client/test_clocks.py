@@ -1,4 +1,6 @@
-"""A build host whose clock is wrong, with a real worker: it signs where that is safe, else the error has the difference."""
+"""A build host whose clock is wrong, with a real worker: it signs where that is safe, else the error has the
+difference.
+"""
 
 from __future__ import annotations
 

@@ -170,7 +170,9 @@ async def test_an_error_in_the_body_passes_unchanged(farm: Farm) -> None:
 async def test_a_client_that_is_cancelled_again_while_it_closes_leaves_no_connection(
     own_redis: RedisProcess, farm: Farm
 ) -> None:
-    """While it removes its reply stream from a paused Redis it is cancelled; its pools are closed all the same."""
+    """While it removes its reply stream from a paused Redis it is cancelled; its pools are closed all the
+    same.
+    """
     own = RedisConfig(unix_socket=str(own_redis.socket_path))
     used = asyncio.Event()
     clients: list[SigningClient] = []

@@ -1,4 +1,6 @@
-"""A client with nothing but a token: it signs under grants, through queue, worker and lane, and gets new ones as needed."""
+"""A client with nothing but a token: it signs under grants, through queue, worker and lane, and gets new ones
+as needed.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,9 @@ async def test_a_grant_may_permit_fewer_digests_than_an_envelope_has(
 async def test_a_grant_that_is_taken_back_is_replaced_at_once(
     make_rig: MakeRig, issuer: GrantServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a stop order that names it, and by a new key of the issuer in the tenant's file; grants of this test are never too young."""
+    """After a stop order that names it, or a new issuer key in the tenant's file, the client gets another
+    grant and signs.
+    """
     monkeypatch.setattr(grants, "FRESH_MS", 0)
     ada = ClientKey.generate()
     rig = make_rig(more={"acme": issuer.block}, service=operator_block("ada", ada))
@@ -180,7 +184,9 @@ async def test_the_digests_of_a_grant_are_counted_over_a_restart(
 async def test_an_issuer_is_taken_back_by_a_stop_order_and_by_the_file(
     make_rig: MakeRig, issuer: GrantServer
 ) -> None:
-    """Grants that were given before are refused then, and are good again once the file has the issuer active."""
+    """Grants that were given before are refused then, and are good again once the file has the issuer
+    active.
+    """
     ada = ClientKey.generate()
     rig = make_rig(more={"acme": issuer.block}, service=operator_block("ada", ada))
     allow(rig)

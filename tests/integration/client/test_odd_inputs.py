@@ -158,7 +158,9 @@ async def test_a_manifest_that_never_comes_can_be_stopped(words: Sequence[str]) 
 
 
 async def test_a_queued_job_can_be_cancelled_by_its_client(farm: Farm, words: Sequence[str]) -> None:
-    """It is removed, a wait for it says so, and the same request can be submitted again and is signed once."""
+    """It is removed, a wait for it says so, and the same request can be submitted again and is signed
+    once.
+    """
     await farm.responder.pause()
     submit = ("submit", *words[1:], "--request-id", "r", "--digest", ONE)
     (job_id,) = (await run_sigmill(*submit)).json()[0]["job_ids"]

@@ -223,7 +223,9 @@ async def test_an_unknown_job_id_is_said_to_be_unknown(farm: Farm) -> None:
 
 
 async def test_an_expired_job_is_renewed_while_the_caller_waits(farm: Farm) -> None:
-    """After job.expired the client seals a new envelope under the same idempotency key: the same job continues."""
+    """After job.expired the client seals a new envelope under the same idempotency key: the same job
+    continues.
+    """
     farm.responder.expire_next = 1
     async with farm.client(envelope_ttl_s=0.001) as client:
         waiting = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=60))

@@ -1,4 +1,6 @@
-"""Commands on a host whose resolver does not answer: they end at their deadline, with an error and no traceback."""
+"""Commands on a host whose resolver does not answer: they end at their deadline, with an error and no
+traceback.
+"""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def transport() -> HttpTransport:
 
 
 async def test_an_answer_is_its_body(transport: HttpTransport) -> None:
-    """Its type does not matter: the token in it is verified."""
+    """The body is returned without a look at its type, since the token in it is verified."""
     with server(200, b"token") as url:
         assert await transport.post(url, b"query") == b"token"
 
@@ -127,7 +127,7 @@ async def test_a_server_that_sends_a_byte_now_and_then_has_no_more_than_its_time
 
 
 async def test_a_request_that_is_given_up_holds_no_thread(transport: HttpTransport) -> None:
-    """Its task is cancelled, as by Ctrl-C, and the server's byte now and then does not keep the command."""
+    """A cancelled request ends its thread, although the server keeps sending."""
     with trickling(b"", b"HTTP/1.1 100 Continue\r\n\r\n") as port:
         task = asyncio.create_task(transport.post(f"http://127.0.0.1:{port}/", b"query"))
         with pytest.raises(TimeoutError):
@@ -139,7 +139,7 @@ async def test_a_request_that_is_given_up_holds_no_thread(transport: HttpTranspo
 
 
 def test_no_connection_is_begun_when_the_time_is_over() -> None:
-    """Neither after the total time nor after ``end``."""
+    """No connection is made after the total time or after ``end``."""
     exchange = Exchange(total_s=0.0)
     with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(OSError):
         exchange.connect(("127.0.0.1", listening.getsockname()[1]), 1.0)
@@ -150,7 +150,7 @@ def test_no_connection_is_begun_when_the_time_is_over() -> None:
 
 
 async def test_a_server_that_is_away_is_a_failure(transport: HttpTransport) -> None:
-    """With the reason."""
+    """A server that is away is ``TransportFailed``, which says that it cannot be reached."""
     with pytest.raises(TransportFailed, match="cannot be reached"):
         await transport.post(f"http://127.0.0.1:{free_port()}/", b"query")
 
@@ -182,7 +182,7 @@ async def test_https_is_verified_by_the_roots_that_the_environment_names(
 async def test_https_of_an_unknown_root_is_refused(
     authority: TimeStampAuthority, transport: HttpTransport
 ) -> None:
-    """With OpenSSL's reason."""
+    """An unknown root is ``TransportFailed`` with OpenSSL's reason."""
     with pytest.raises(TransportFailed, match="certificate verify failed"):
         await transport.post(authority.url, b"query")
 
@@ -191,7 +191,7 @@ async def test_https_of_an_unknown_root_is_refused(
     "url", ["file:///etc/passwd", "ftp://x/", "http://", "http:///x", "http://a b/", "http://[::1", "http://ä/", "x", "http://x:99999/", "http://me:secret@x/"]
 )  # fmt: skip
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    """Only HTTP and HTTPS, with a host."""
+    """An address that is not HTTP or HTTPS with a valid host is refused."""
     assert check_url(url) is not None
 
 

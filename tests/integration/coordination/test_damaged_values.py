@@ -85,7 +85,7 @@ async def test_a_foreign_type_under_the_registry_is_damage(redis: ArqRedis, key:
 async def test_a_damaged_letter_is_counted_and_the_others_are_listed(
     redis: ArqRedis, change: dict[str, Any]
 ) -> None:
-    """Its times and counters are checked once, where it is read."""
+    """A damaged dead letter is counted, and the other one is listed with its time."""
     bad, good = (
         msgspec.msgpack.encode({**LETTER, **each}) for each in (change, {"expires_at_ms": MOST_COUNT})
     )
@@ -103,7 +103,7 @@ async def test_a_damaged_letter_is_counted_and_the_others_are_listed(
     ).map(msgspec.msgpack.encode)
 )
 async def test_any_worker_is_listed_or_counted(redis: ArqRedis, raw: bytes) -> None:
-    """And what is listed can be printed."""
+    """Any bytes are a worker that can be printed, or are counted as damaged."""
     await redis.hset(keyspace.WORKERS_FACTS, "w", raw)  # type: ignore[misc, arg-type]
     await redis.zadd(keyspace.WORKERS_SEEN, {"w": 1})
     found = await registered_workers(redis)
@@ -118,7 +118,7 @@ async def test_any_worker_is_listed_or_counted(redis: ArqRedis, raw: bytes) -> N
     )
 )
 async def test_any_letter_is_listed_or_counted(redis: ArqRedis, changes: dict[str, Any]) -> None:
-    """And what is listed can be printed."""
+    """Any fields are a dead letter that can be printed, or are counted as damaged."""
     raw = msgspec.msgpack.encode({**LETTER, **changes})
     await redis.hset(keyspace.dead_letters(TENANT), b"\xff", raw)  # type: ignore[misc, arg-type]
     found = await letters_of(redis, [TENANT])

@@ -128,7 +128,7 @@ async def test_a_counter_that_refuses_costs_the_jobs_of_its_own_key_alone(redis:
 async def test_digests_given_back_without_an_answer_are_given_back_at_most_once(
     own_redis: RedisProcess, redis: ArqRedis
 ) -> None:
-    """Otherwise the key signs more than its budget."""
+    """A decrement without an answer is not repeated, or the key would sign more than its budget."""
     budgets = await with_to_give_back(redis, 10, counted=100)
     own_redis.pause()
     await budgets.return_unused()
@@ -140,7 +140,7 @@ async def test_digests_given_back_without_an_answer_are_given_back_at_most_once(
 async def test_digests_that_redis_never_counted_are_given_back_later(
     own_redis: RedisProcess, redis: ArqRedis
 ) -> None:
-    """A refused connection leaves nothing in doubt."""
+    """A decrement that was never sent, since the connection was refused, is repeated."""
     budgets = await with_to_give_back(redis, 10, counted=100)
     own_redis.kill()
     with pytest.raises(RedisError):
@@ -155,7 +155,7 @@ async def test_digests_that_redis_never_counted_are_given_back_later(
 async def test_a_reservation_without_an_answer_is_counted_at_most_once(
     own_redis: RedisProcess, redis: ArqRedis
 ) -> None:
-    """Its jobs have gone back; the next worker reserves for them again."""
+    """Its job is refused with ``perhaps_done``, and the counter has its digests once."""
     await redis.set(HERE.name, 100)
     own_redis.pause()
     job = job_for(HERE, 5)

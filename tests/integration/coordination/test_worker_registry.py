@@ -48,7 +48,9 @@ async def test_workers_with_one_host_name_and_process_id_are_all_listed(redis: A
 
 
 async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRedis) -> None:
-    """By Redis' clock; the next report of any worker removes entries that are too old."""
+    """After a minute without a report it is not alive; the next report of any worker removes entries that are
+    too old.
+    """
     await register(redis, worker_info("dead.1.aa"))
     await _seen_at(redis, "dead.1.aa", 60_000)
     (dead,) = await registered_workers(redis)
@@ -63,7 +65,7 @@ async def test_a_silent_worker_is_shown_as_such_and_then_forgotten(redis: ArqRed
 
 
 async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The workers that reported last stay."""
+    """Of more workers than the bound, those that reported last stay."""
     monkeypatch.setattr(worker_registry, "MOST_WORKERS", 3)
     for i in range(5):
         await register(redis, worker_info(f"h{i}.1.aa"))
@@ -73,7 +75,9 @@ async def test_their_number_is_bounded(redis: ArqRedis, monkeypatch: pytest.Monk
 
 
 async def test_an_unreadable_entry_is_left_out(redis: ArqRedis) -> None:
-    """The facts of another version, bytes that are no facts, no facts, and a name that is too long for a table."""
+    """The facts of another version, bytes that are no facts, no facts, and a name that is too long for a
+    table.
+    """
     await register(redis, worker_info())
     await register(redis, worker_info("x" * 300))
     for owner, facts in (("old.1.aa", b"\x81\xa1x\x01"), ("rubbish.1.aa", b"\xff")):

@@ -1,4 +1,6 @@
-"""The wheel on a build host: its commands load without the worker's libraries, and the others name what they need."""
+"""The wheel on a build host: its commands load without the worker's libraries, and the others name what they
+need.
+"""
 
 from __future__ import annotations
 

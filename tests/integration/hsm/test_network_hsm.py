@@ -1,4 +1,6 @@
-"""A token at the other end of a network that is slow, silent or cut: signing waits, and resumes when it is back."""
+"""A token at the other end of a network that is slow, silent or cut: signing waits, and resumes when it is
+back.
+"""
 
 from __future__ import annotations
 

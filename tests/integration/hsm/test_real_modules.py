@@ -46,7 +46,7 @@ def not_created(found: Surveyed) -> dict[str, str]:
 def test_softhsm_behind_p11_kits_proxy_does_everything_in_one_session_per_lane(
     softhsm: SoftHsm, tmp_path: Path
 ) -> None:
-    """It returns another function list at each call."""
+    """p11-kit's proxy returns another function list at each call, so threads are not allowed."""
     token = softhsm.init_token("proxied")
     with behind_p11_kit(
         tmp_path, f"module: {softhsm.module_path}", token=token.label, pin=token.pin, environment=softhsm.env

@@ -116,7 +116,7 @@ def test_closing_one_session_leaves_the_others_logged_in_and_signing(keys: Keys)
 
 
 def test_a_signer_pinned_to_one_key_releases_nothing_signed_by_another(keys: Keys) -> None:
-    """Fact 2: a handle that became another key's."""
+    """Fact 2: a handle may become another key's, whose signature is not released and replaces the lane."""
     result = keys.run("foreign_handle", pinned=keys.spki("P256"), handle_of=keys.spki("other"))
     assert result["released"] == 0
     assert result["ended"]["action"] == "replace_lane"

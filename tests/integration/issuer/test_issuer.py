@@ -97,7 +97,7 @@ def test_rubbish_is_refused(issuer: RunningIssuer, body: bytes, status: int) -> 
 
 
 def test_other_paths_and_methods_are_refused(issuer: RunningIssuer) -> None:
-    """There is one path and one method."""
+    """Another path is 404, and another method 405."""
     assert issuer.post(b"", path="/")[0] == 404
     assert issuer.post(b"", method="GET")[0] == 405
 

@@ -148,7 +148,7 @@ def test_a_certificate_of_a_stranger_ends_the_connection(issuer: HostIssuer) -> 
 
 
 def test_a_caller_without_certificate_and_token_gets_nothing(issuer: HostIssuer) -> None:
-    """An empty token is no identity."""
+    """A request without a certificate and with an empty token is refused with 403."""
     status, answer, _ = issuer.running.post(Build().request(""))
     assert (status, answer["error"]["code"]) == (403, "identity.refused")
 

@@ -1,4 +1,5 @@
-"""Every system call of the log's writer fails once, by strace: acknowledged records are there, and later ones are written.
+"""Every system call of the log's writer fails once, by strace: acknowledged records are there, and later ones
+are written.
 
 After Tessera's fault test (``integration/fault/posix``). The real log runs in a process of its own; only its calls on
 its own files are counted and made to fail.

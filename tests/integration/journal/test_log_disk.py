@@ -1,4 +1,6 @@
-"""The disk of the log is full, read-only or slow: nothing is lost or signed without a record, and work resumes without help."""
+"""The disk of the log is full, read-only or slow: nothing is lost or signed without a record, and work
+resumes without help.
+"""
 
 from __future__ import annotations
 

@@ -151,7 +151,9 @@ async def test_two_crashes_in_a_row(make_rig: MakeRig) -> None:
 
 
 async def test_an_intent_without_an_outcome_is_closed_as_unknown(make_rig: MakeRig) -> None:
-    """The worker is killed while the HSM signs: no client has seen that signature, and the job is signed again."""
+    """The worker is killed while the HSM signs: no client has seen that signature, and the job is signed
+    again.
+    """
     rig = rig_with(make_rig)
     first = rig.start_worker(1)
     async with rig.client() as client:
@@ -186,7 +188,7 @@ def _end(log: Path) -> str:
 
 
 async def test_old_segments_go_also_from_an_idle_host(make_rig: MakeRig) -> None:
-    """By ``keep_days``; the metric has the size of the rest."""
+    """A start removes segments older than ``keep_days``, and the metric has the size of the rest."""
     rig = rig_with(make_rig, service="\n[log]\nkeep_days = 2.0\n")
     folder = rig.state_dir() / "wal"
     async with rig.client() as client:

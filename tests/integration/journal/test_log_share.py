@@ -1,4 +1,6 @@
-"""A tenant that fills its share of the log's disk is paused: its neighbour is served, and its jobs wait and are not lost."""
+"""A tenant that fills its share of the log's disk is paused: its neighbour is served, and its jobs wait and
+are not lost.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def children() -> set[int]:
 
 
 async def test_a_launch_that_is_cancelled_at_any_wait_leaves_nothing(tmp_path: Path) -> None:
-    """Spawning, and the stream over its socket."""
+    """Cancelled while it spawns and while it opens the stream, it leaves no process and no socket."""
     settings = TokenSettings(module="/m.so", select=SelectSettings(label="acme"), login="none")
     spec = LaneSpec(file=tmp_path / "f", token="acme", tenant="acme", settings=settings, sessions=1)
     before = children()

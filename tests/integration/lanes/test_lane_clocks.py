@@ -1,4 +1,6 @@
-"""Clocks of worker hosts that were ahead and are corrected: a lane says so, and revives no expired envelope."""
+"""Clocks of worker hosts that were ahead and are corrected: a lane says so, and revives no expired
+envelope.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ async def test_a_clock_that_was_ahead_for_a_while_holds_up_nothing_once_it_is_ri
 async def test_envelopes_of_a_clock_that_was_ahead_from_the_start_are_left_to_other_hosts(
     rig: Rig, clock: SteppedClock
 ) -> None:
-    """Once the clock is corrected the lane cannot tell that from a clock set back: it neither signs nor expires them."""
+    """Once the clock is corrected the lane cannot tell that from a clock set back: it neither signs nor
+    expires them.
+    """
     forger = Forger(key=rig.keys["acme"])
     spec = spec_for(rig, "acme", sessions=1)
     clock.set_ahead_s(3 * HOUR_S)

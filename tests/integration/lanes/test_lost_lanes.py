@@ -78,7 +78,7 @@ async def test_a_call_that_hangs_ends_its_lane(make_rig: MakeRig) -> None:
     ],
 )
 async def test_a_start_that_hangs_holds_up_no_other_tenant(make_rig: MakeRig, call: str) -> None:
-    """Even behind the same module, whose lanes are initialised one after another, since each step has its limit."""
+    """Another tenant behind the same module signs, since each step of a lane's start has its limit."""
     tenants = {"acme": KeyKind.P256, "globex": KeyKind.P256}
     limits = "call_timeout_s = 1.0\nlogin_timeout_s = 3.0"
     rig = rig_with(make_rig, f"{call} hang", tenants=tenants, token={"acme": limits})

@@ -90,7 +90,9 @@ async def test_no_signature_is_another_tenants_after_lanes_were_killed(make_rig:
 
 
 async def test_oversized_raw_input_cannot_reach_the_module(make_rig: MakeRig) -> None:
-    """Raw RSA input of a wrong length would end the process: each is refused by its length, and the lane signs afterwards."""
+    """Raw RSA input of a wrong length would end the process: each is refused by its length, and the lane
+    signs afterwards.
+    """
     rig = make_rig(redis=False, tenants={"raw": KeyKind.RSA_3072})
     rig.wrap = behind_simhsm(rig.directory)
     forger = Forger(key=rig.keys["raw"], tenant="raw")

@@ -75,7 +75,9 @@ async def test_a_refused_pin_is_tried_once_over_restarts(make_rig: MakeRig) -> N
 
 
 async def test_a_client_that_waits_is_told_that_a_token_refused_its_pin(make_rig: MakeRig) -> None:
-    """Also as its tenant's Redis user, which may not see the workers; and it may not write the reason."""
+    """As its tenant's Redis user, which may not read the workers, it reads the reason and may not write
+    it.
+    """
     rig = make_rig()
     own_pin_file(rig, rig.tokens["acme"].pin)
     write_rules(rig.directory / "acme.faults", ["C_Login rv=0xa0"])

@@ -14,7 +14,9 @@ from workers.config.settings import TokenSettings
 
 
 async def test_a_token_under_two_names_serves_its_first_owner(make_rig: MakeRig) -> None:
-    """The second lane ends with the reason, and its digests have no result; the first owner's are signed before and after."""
+    """The second lane ends with the reason, and its digests have no result; the first owner's are signed
+    before and after.
+    """
     rig = make_rig(tenants={"acme": KeyKind.P256, "globex": KeyKind.P256})
     first = rig.tokens["acme"].settings
 

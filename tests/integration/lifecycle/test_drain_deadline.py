@@ -1,4 +1,6 @@
-"""SIGTERM at peak: every signature has its result, and the process ends after drain_s, although a part hangs."""
+"""SIGTERM at peak: every signature has its result, and the process ends after drain_s, although a part
+hangs.
+"""
 
 from __future__ import annotations
 

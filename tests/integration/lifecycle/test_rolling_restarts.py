@@ -133,7 +133,7 @@ async def _restarted(rig: Rig, number: int, worker: WorkerProcess, load: Batches
     "rounds", [pytest.param(2, id="two"), pytest.param(20, id="twenty", marks=pytest.mark.slow)]
 )
 async def test_rolling_restarts_leave_every_counter_right(make_rig: MakeRig, rounds: int) -> None:
-    """As the client, the HSM, the workers' logs and the last workers' metrics count."""
+    """Client, HSM, the workers' logs and the last workers' metrics count the same jobs and signatures."""
     rig = make_rig(
         token={"acme": "lanes = 1\ncall_timeout_s = 100.0"},
         worker={"chunk_target_s": 0.001, "drain_s": 120.0},

@@ -57,7 +57,9 @@ async def test_the_exporter_tells_of_the_queues_with_a_workers_rights(make_rig: 
 
 
 async def test_the_lane_measures_signing_and_verifying(make_rig: MakeRig) -> None:
-    """By algorithm, and what the module took by token; the frames bring it to the worker."""
+    """The worker's metrics have the lane's times of signing and verifying by algorithm, and the module's by
+    token.
+    """
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:

@@ -75,7 +75,9 @@ async def test_one_tenants_token_is_not_the_workers_trouble(make_rig: MakeRig) -
 
 
 async def test_a_worker_whose_tokens_are_all_away_is_not_ready(make_rig: MakeRig) -> None:
-    """For five seconds, in which they are tried again, it is alive and not ready; it is ready when one signs."""
+    """For five seconds, in which they are tried again, it is alive and not ready; it is ready when one
+    signs.
+    """
     rig = with_two(make_rig)
     worker = rig.start_worker()
     for tenant in TWO:
@@ -98,7 +100,7 @@ async def test_a_worker_that_never_saw_redis_is_not_ready(make_rig: MakeRig) -> 
 
 
 async def test_a_worker_that_drains_is_alive_and_not_ready(make_rig: MakeRig) -> None:
-    """As long as it finishes what is in the HSM."""
+    """While it finishes what is in the HSM, /healthz is 200 and /readyz is 503."""
     rig = make_rig()
     rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()

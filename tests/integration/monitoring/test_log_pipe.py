@@ -1,4 +1,6 @@
-"""Worker whose stderr is a pipe without a reader, or with one that does not read: it signs, answers probes and ends."""
+"""Worker whose stderr is a pipe without a reader, or with one that does not read: it signs, answers probes
+and ends.
+"""
 
 from __future__ import annotations
 

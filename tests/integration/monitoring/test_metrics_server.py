@@ -143,7 +143,7 @@ def test_scrapers_get_what_they_ask_for() -> None:
 
 
 def test_a_metric_that_cannot_be_read_costs_one_answer() -> None:
-    """The probes are answered still."""
+    """/metrics is 500, and the probes are answered."""
     registry = CollectorRegistry()
     Gauge("sigmill_broken", "Cannot be read.", registry=registry).set_function(lambda: 1 / 0)
     with serving(registry=registry) as (server, _):
@@ -173,7 +173,7 @@ def test_rubbish_is_refused_and_counted_and_writes_nothing(
 
 
 def test_a_peer_that_resets_the_connection_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    """As health checks of load balancers do, with a request half sent."""
+    """A reset after half a request, as of a load balancer's health check, is counted and not logged."""
     with serving() as (server, count):
         client = socket.create_connection(("127.0.0.1", server.port), timeout=5.0)
         client.sendall(b"GET /metrics HTTP/1.1\r\n")

@@ -18,7 +18,7 @@ async def sign_some(shared_rig: SharedRig, tenant: str, count: int) -> None:
 
 
 async def test_promtool_finds_nothing_in_the_metrics_page(shared_rig: SharedRig) -> None:
-    """With traffic of two tenants on it."""
+    """promtool accepts the page with traffic of two tenants."""
     await sign_some(shared_rig, "acme", 10)
     await sign_some(shared_rig, "globex", 10)
     status, page = shared_rig.worker.get("/metrics")

@@ -1,4 +1,6 @@
-"""Redis that answers and refuses every claim: the worker is not ready, logs the reason once, and is ready again afterwards."""
+"""Redis that answers and refuses every claim: the worker is not ready, logs the reason once, and is ready
+again afterwards.
+"""
 
 from __future__ import annotations
 

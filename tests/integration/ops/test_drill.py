@@ -1,4 +1,5 @@
-"""Faults in a stack under load: the alerts of a real Prometheus with our rules name them, and resolve after the repair.
+"""Faults in a stack under load: the alerts of a real Prometheus with our rules name them, and resolve after
+the repair.
 
 The rules are those of production by a clock on which an hour is a minute. Dashboards are looked at afterwards: every
 panel has something to show of such a minute.
@@ -81,7 +82,9 @@ def named(firing: set[Firing], name: str) -> list[dict[str, str]]:
 
 
 def test_while_all_is_well_nothing_fires(watched: Watched) -> None:
-    """Under load with a client that is refused continuously, all alerts but burn rates stop firing before the faults."""
+    """Under load with a client that is refused continuously, all alerts but burn rates stop firing before the
+    faults.
+    """
     assert not watched.story.before
 
 

@@ -212,7 +212,7 @@ def test_relay_and_issuer_drain_and_are_evicted_one_at_a_time(name: str) -> None
 
 
 def test_the_issuer_does_not_reach_redis() -> None:
-    """Nor do workers reach providers: each policy selects by component."""
+    """The policy of Redis excludes the issuer, and that of the providers selects it alone."""
     (rule,) = one("NetworkPolicy", "redis")["spec"]["podSelector"]["matchExpressions"]
     assert (rule["operator"], rule["values"]) == ("NotIn", ["issuer"])
     selector = one("NetworkPolicy", "providers-of-tokens")["spec"]["podSelector"]

@@ -1,4 +1,6 @@
-"""Accept levels on a primary with two replicas: confirmed and repeated submits, and claims that a worker gives back."""
+"""Accept levels on a primary with two replicas: confirmed and repeated submits, and claims that a worker
+gives back.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ async def test_replicated_is_as_local_while_replicas_answer(rig: Rig, worker: Wo
 async def test_a_submit_that_no_replica_has_is_unknown_and_asked_again(
     rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
 ) -> None:
-    """It fails at its deadline with a retryable error; a call with a later deadline repeats it until the replicas confirm."""
+    """It fails at its deadline with a retryable error; a call with a later deadline repeats it until the
+    replicas confirm.
+    """
     async with client(rig) as signer:
         with pytest.raises(QueueUnconfirmed) as caught:
             await signer.submit("release", digests(100), request_id="unknown", timeout_s=4.0)
@@ -110,7 +114,9 @@ async def test_a_submit_that_no_replica_has_is_unknown_and_asked_again(
 async def test_a_relay_waits_for_replicas_for_its_clients(
     rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess], tmp_path: Path
 ) -> None:
-    """By `accept` of its own table: a submit that no replica has is refused, and is accepted once the replicas answer."""
+    """By `accept` of its own table: a submit that no replica has is refused, and is accepted once the
+    replicas answer.
+    """
     table = (
         f'unix_socket = "{rig.redis.socket_path}"\npassword_file = "{rig.place.password_file}"\n{REPLICATED}'
     )
@@ -152,7 +158,9 @@ async def test_as_many_replicas_as_are_asked_for(rig: Rig, worker: WorkerProcess
 async def test_a_job_whose_claim_no_replica_knows_is_not_signed(
     rig: Rig, worker: WorkerProcess, frozen: list[RedisProcess]
 ) -> None:
-    """The job stays in the queue, the worker is not ready, and the HSM signs none of it until the replicas are back."""
+    """The job stays in the queue, the worker is not ready, and the HSM signs none of it until the replicas
+    are back.
+    """
     given = digests(200, salt="unclaimed")
     tails = {digest[-8:] for digest in given}
     async with client(rig, accept=AcceptLevel.LOCAL) as signer:
@@ -173,7 +181,9 @@ async def test_a_job_whose_claim_no_replica_knows_is_not_signed(
 async def test_a_commit_that_no_replica_has_is_repeated_and_holds_up_claims(
     rig: Rig, worker: WorkerProcess, nodes: RedisNodes
 ) -> None:
-    """Replicas are paused while the HSM signs: one signature is made, and the next job is claimed once they are back."""
+    """Replicas are paused while the HSM signs: one signature is made, and the next job is claimed once they
+    are back.
+    """
     log = rig.directory / "acme.simhsm.log"
     rules = rig.directory / "acme.faults"
     given = digests(1, salt="uncommitted")
@@ -226,7 +236,9 @@ async def test_the_command_line_says_what_is_unconfirmed(
 async def test_a_repeated_submit_is_unconfirmed_while_the_replicas_stand_still(
     rig: Rig, worker: WorkerProcess, nodes: RedisNodes
 ) -> None:
-    """A repeat writes nothing that replicas could confirm; after they are back it returns the first signatures."""
+    """A repeat writes nothing that replicas could confirm; after they are back it returns the first
+    signatures.
+    """
     async with client(rig) as signer:
         job = await signer.submit("release", digests(3), request_id="repeated", timeout_s=60)
         outcomes = await signer.wait(job, timeout_s=60)
@@ -244,7 +256,9 @@ async def test_a_repeated_submit_is_unconfirmed_while_the_replicas_stand_still(
 async def test_a_result_is_handed_over_when_replicas_have_it(
     rig: Rig, worker: WorkerProcess, nodes: RedisNodes
 ) -> None:
-    """While the replicas are paused, a wait under ``replicated`` has no result, and one under ``local`` has."""
+    """While the replicas are paused, a wait under ``replicated`` has no result, and one under ``local``
+    has.
+    """
     async with client(rig) as signer, client(rig, accept=AcceptLevel.LOCAL) as local:
         job = await signer.submit("release", digests(3), request_id="handed over", timeout_s=60)
         (part,) = job.parts

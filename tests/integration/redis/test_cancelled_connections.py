@@ -1,4 +1,6 @@
-"""A connection that is being made when its caller is cancelled is closed, and its place in the pool is free."""
+"""A connection that is being made when its caller is cancelled is closed, and its place in the pool is
+free.
+"""
 
 from __future__ import annotations
 
@@ -202,7 +204,7 @@ async def test_a_connection_that_is_made_after_the_pool_was_closed_is_closed_too
 async def test_a_command_that_meets_the_close_of_its_pool_has_an_error_of_redis(
     own_redis: RedisProcess, turns: int
 ) -> None:
-    """Or its answer, at each turn of the loop: never an error of asyncio's, which would end the process."""
+    """Its error is one of Redis, or it has its answer: an error of asyncio would end the process."""
     redis = connect(RedisConfig(unix_socket=str(own_redis.socket_path)))
     await connected_once(redis)
     (used,) = redis.connection_pool._available_connections

@@ -103,7 +103,7 @@ async def sign_each(rig: Rig, *, timeout_s: float = 60.0) -> dict[str, int]:
 
 
 def test_the_tenants_are_on_three_shards(shards: RedisCluster) -> None:
-    """The other tests need one tenant on each shard."""
+    """The three tenants are on three shards, as the other tests need."""
     assert [shards.shard_of(tenant) for tenant in TENANTS] == [0, 1, 2]
 
 
@@ -163,7 +163,9 @@ def test_receipts_of_tenants_on_every_shard_come_through_one_worker(
 def test_a_cluster_that_nobody_named_is_refused_at_once_in_one_sentence(
     shards: RedisCluster, tmp_path: Path, shelf: TokenShelf
 ) -> None:
-    """The client of another shard's tenant fails before its deadline; worker and `doctor` name the setting."""
+    """The client of another shard's tenant fails before its deadline; worker and `doctor` name the
+    setting.
+    """
     table = f'host = "127.0.0.1"\nport = {shards.nodes[0].port}\n'
     with rig_on(shards, tmp_path, shelf, table=table) as rig:
         with pytest.raises(ConfigError, match="cluster with several shards"):
@@ -335,7 +337,8 @@ async def _sign_one(rig: Rig, tenant: str) -> None:
 
 
 def test_a_slot_that_is_moved_under_load_loses_nothing(tmp_path: Path, shelf: TokenShelf) -> None:
-    """Its tenant waits while its keys are on two nodes, then signs at the new one; nothing is lost or signed twice.
+    """Its tenant waits while its keys are on two nodes, then signs at the new one; nothing is lost or signed
+    twice.
 
     Tenants of other slots sign meanwhile.
     """

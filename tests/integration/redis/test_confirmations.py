@@ -121,7 +121,9 @@ async def test_other_content_is_unconfirmed_while_the_replica_stands_still(
 async def test_a_commit_that_is_repeated_is_unconfirmed_while_the_replica_stands_still(
     pool: Pool, replica: RedisProcess
 ) -> None:
-    """No client waits for the job, so not even a reply is written; once the replica answers it is confirmed."""
+    """No client waits for the job, so not even a reply is written; once the replica answers it is
+    confirmed.
+    """
     await put(pool(), submission(1))
     claimed = await take(Claims(pool(), owner="one", lease_ms=LEASE_MS))
     made = commit_of(claimed, submission(1))
@@ -174,7 +176,7 @@ async def test_a_wrong_type_under_the_mark_is_written_over(pool: Pool, replica: 
 
 
 async def test_the_mark_expires(pool: Pool, replica: RedisProcess) -> None:
-    """After a minute at most; ``local`` writes none."""
+    """The mark expires within a minute, and ``local`` writes none."""
     redis = pool()
     await put(redis, submission(1))
     assert not await redis.exists(keyspace.mark(TENANT))
@@ -200,7 +202,9 @@ async def test_claims_of_many_tenants_are_confirmed_together(
 async def test_that_a_job_is_not_there_is_believed_of_a_primary_only_that_has_its_replicas(
     pool: Pool, replica: RedisProcess
 ) -> None:
-    """A primary that was replaced lacks the jobs of its successor; under ``local`` it is believed all the same."""
+    """A primary that was replaced lacks the jobs of its successor; under ``local`` it is believed all the
+    same.
+    """
     redis = pool()
     (state,) = await look_up(redis, TENANT, ["{acme}missing"], wait=PATIENT)
     assert state.lost

@@ -1,4 +1,6 @@
-"""Three nodes and three Sentinels: the primary dies, hangs or is demoted under load, and no digest is lost."""
+"""Three nodes and three Sentinels: the primary dies, hangs or is demoted under load, and no digest is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +147,9 @@ async def test_the_primary_hangs_and_comes_back(failover_rig: FailoverRig) -> No
 
 
 async def test_an_operator_pauses_writes_and_fails_over(failover_rig: FailoverRig) -> None:
-    """As documented: the replicas catch up, one is promoted, and clients of the old primary are disconnected."""
+    """As documented: the replicas catch up, one is promoted, and clients of the old primary are
+    disconnected.
+    """
 
     async def fail_over(primary: RedisProcess) -> None:
         await asyncio.to_thread(failover_rig.nodes.pause_writes, primary)

@@ -1,4 +1,6 @@
-"""A server that gives each command one answer of a wrong shape: every reader has an error of Redis, or a result."""
+"""A server that gives each command one answer of a wrong shape: every reader has an error of Redis, or a
+result.
+"""
 
 from __future__ import annotations
 

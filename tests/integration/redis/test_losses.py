@@ -108,7 +108,9 @@ def _config(lines: str, folder: Path) -> RedisConfig:
 
 
 async def _measure(what: str, level: str, config: RedisConfig, fault: Callable[[], Awaitable[Any]]) -> int:
-    """Number of accepted jobs that are lost by a fault under load. The pauses are the time that the load lasts."""
+    """Number of accepted jobs that are lost by a fault under load. The pauses are the time that the load
+    lasts.
+    """
     submitted = Submitted(config)
     running = asyncio.create_task(submitted.run())
     await asyncio.sleep(RUNS_S)
@@ -168,7 +170,9 @@ async def pause_and_fail_over(nodes: RedisNodes, primary: RedisProcess) -> None:
 
 
 async def cut_power(nodes: RedisNodes, primary: RedisProcess) -> None:
-    """The primary's machine loses power and is back before a failover: its replicas follow its shorter log."""
+    """The primary's machine loses power and is back before a failover: its replicas follow its shorter
+    log.
+    """
     await asyncio.to_thread(lose_power, primary)
     await asyncio.to_thread(primary.start)
     others = len(nodes.nodes) - 1

@@ -101,7 +101,7 @@ async def test_a_worker_and_an_open_client_follow_a_new_authority(
 async def test_a_new_client_certificate_is_shown_to_redis(
     tmp_path: Path, make_certificate: MakeCertificate
 ) -> None:
-    """The old one's authority is no longer trusted there."""
+    """A new connection shows the certificate that is in the file; one of a former authority is refused."""
     server = make_certificate("server")
     old, new = (ClientAuthority(tmp_path / f"{name}.pem") for name in ("old", "new"))
     accepted = server / "clients.pem"

@@ -50,7 +50,9 @@ def pings(redis: RedisProcess) -> int:
 async def test_doorbells_are_received_again_after_a_silence(
     own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that vanished closes no connection: a ping without an answer ends it, and the listener subscribes again."""
+    """A host that vanished closes no connection: a ping without an answer ends it, and the listener
+    subscribes again.
+    """
     monkeypatch.setattr(doorbells, "SILENCE_S", 1.0)
     config = RedisConfig(unix_socket=str(own_redis.socket_path))
     bells, ringer = connect(config, blocking_s=5.0), connect(config)

@@ -120,7 +120,9 @@ async def test_a_sync_every_second_may_lose_what_was_acknowledged_while_the_sync
 async def test_a_sync_before_each_answer_loses_nothing_that_was_acknowledged(
     tmp_path: Path, disk: SlowDisk
 ) -> None:
-    """``appendfsync always``: while the sync takes long there is no answer, and the submit fails when Redis is killed."""
+    """``appendfsync always``: while the sync takes long there is no answer, and the submit fails when Redis
+    is killed.
+    """
     with started(tmp_path, disk, "always") as redis:
         config = RedisConfig(unix_socket=str(redis.socket_path))
         acknowledged, unanswered = job(), job()

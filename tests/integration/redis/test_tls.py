@@ -66,7 +66,7 @@ async def test_sentinel_and_primary_both_speak_tls(tmp_path: Path, make_certific
 async def test_a_certificate_for_another_server_is_refused(
     tmp_path: Path, make_certificate: MakeCertificate
 ) -> None:
-    """Although its authority is trusted."""
+    """A certificate of a trusted authority for another address is refused."""
     wrong = make_certificate("wrong", "127.0.0.9")
     settings = tls_settings(wrong)
     with RedisProcess(tmp_path / "redis", settings=settings):

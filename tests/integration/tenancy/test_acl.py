@@ -1,8 +1,11 @@
-"""The Redis users that `sigmill tenants acl` makes, on a real Redis: all rights of their role, and no others."""
+"""The Redis users that `sigmill tenants acl` makes, on a real Redis: all rights of their role, and no
+others.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -151,7 +154,9 @@ async def test_a_tenants_user_may_do_only_what_its_client_does(make_rig: MakeRig
 
 
 async def test_a_worker_works_as_the_workers_user(make_rig: MakeRig) -> None:
-    """It signs and publishes directories, and no command is denied to it; it may not read other keys or change the server."""
+    """It signs and publishes directories, and no command is denied to it; it may not read other keys or
+    change the server.
+    """
     rig = make_rig()
     rig.config()
     redis = make_user(rig, "--worker")
@@ -188,6 +193,11 @@ def test_the_line_is_what_an_acl_file_takes(make_rig: MakeRig, tmp_path: Path) -
     config = str(rig.config())
     done = sigmill("tenants", "acl", "--config", config, "--tenant", "acme")
     assert done.stdout.startswith("user tenant-acme reset on ~sigmill:{acme}:queue ")
+    words = ["--tenant", "acme", "--password-file", str(tmp_path / "password")]
+    done = sigmill("tenants", "acl", "--config", config, *words)
+    password = (tmp_path / "password").read_text().strip()
+    assert f" #{hashlib.sha256(password.encode()).hexdigest()} " in f"{done.stdout.strip()} "
+    assert password not in done.stdout + done.stderr
     assert sigmill("tenants", "acl", "--config", config, "--tenant", "nobody").returncode == 2
     assert sigmill("tenants", "acl", "--config", config).returncode == 2
 

@@ -59,7 +59,9 @@ async def test_a_finished_job_returns_its_result_although_the_backlog_is_full(fa
 
 
 async def test_a_job_that_was_cut_off_is_submitted_again(farm: Farm) -> None:
-    """A worker refused it because the backlog was far over its cap; the client submits it again until its deadline."""
+    """A worker refused it because the backlog was far over its cap; the client submits it again until its
+    deadline.
+    """
     farm.responder.refuse_next = LimitBacklog("too much", retry_after_s=0.1)
     async with farm.client() as client:
         assert isinstance(await client.sign("release", digests(1)[0], timeout_s=60), Signature)

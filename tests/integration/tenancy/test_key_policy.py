@@ -63,7 +63,9 @@ async def until_spent(redis: ArqRedis, digests: int) -> None:
 
 
 async def test_a_budget_holds_over_workers_and_counts_what_was_signed(make_rig: MakeRig) -> None:
-    """Refused digests cost nothing; a digest over the budget has a time to retry; a counter of a foreign type restarts at 0."""
+    """Refused digests cost nothing; a digest over the budget has a time to retry; a counter of a foreign type
+    restarts at 0.
+    """
     rig = make_rig()
     edit(rig.tenant_file("acme"), 'clients = ["*"]', 'clients = ["*"]\nbudget = { digests = 200 }')
     rig.start_worker()

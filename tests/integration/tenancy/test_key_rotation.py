@@ -1,4 +1,6 @@
-"""Keys are rotated under load, and ended on every host, without a failed job or a signature by another version."""
+"""Keys are rotated under load, and ended on every host, without a failed job or a signature by another
+version.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,8 @@ async def sign_without_pause(
 async def test_a_rotation_under_load_fails_no_job_and_signs_with_no_other_version(
     make_rig: MakeRig, tmp_path: Path
 ) -> None:
-    """Jobs without a version get the old one, then the new one; jobs that name the old one get it during the overlap.
+    """Jobs without a version get the old one, then the new one; jobs that name the old one get it during the
+    overlap.
 
     By the module's own history: each digest was signed once, and its signature was returned, and verified by the client with
     the version's public key. Only a job that a change of a worker met before its outcome may be signed again,
@@ -168,7 +171,9 @@ async def test_a_planned_activation_changes_over_at_its_time(make_rig: MakeRig, 
 async def test_an_ended_version_signs_on_no_host_though_one_host_alone_has_the_file(
     make_rig: MakeRig, tmp_path: Path, command: str
 ) -> None:
-    """By the HSM's own log, with jobs for it still coming to both workers; the other version signs."""
+    """The HSM's log has no signature of it after the command, while both workers get jobs; the other version
+    signs.
+    """
     rig = rig_of_two_workers(make_rig, tmp_path)
     outcomes: list[Outcome] = []
     over = asyncio.Event()

@@ -136,7 +136,7 @@ class TestRate:
         assert job.charged_cost == 2.0 * job.charged_digests
 
     async def test_an_owed_charge_is_paid_with_the_next_claim(self, redis: ArqRedis, claims: Claims) -> None:
-        """More than was charged, or less."""
+        """An owed charge delays the next claim, and a credit allows it."""
         await put(redis, submission(1), submission(2))
         limits = rated(0.01, 21)
         held = await take(claims, limits, owed_cost=15.0)
@@ -146,7 +146,8 @@ class TestRate:
     async def test_a_credit_is_less_by_the_time_that_has_passed(
         self, redis: ArqRedis, claims: Claims
     ) -> None:
-        """A refused job of ten digests had filled the bucket for a second that is over: without it the bucket was full.
+        """A refused job of ten digests had filled the bucket for a second that is over: without it the bucket
+        was full.
 
         Given back whole, the credit would undo the charge of another job, and the limit would be exceeded.
         """
@@ -226,14 +227,14 @@ class TestBacklog:
         assert [r.accepted for r in await put(redis, submission(3))] == [SubmitStatus.ACCEPTED]
 
     async def test_bytes_are_capped_too(self, redis: ArqRedis) -> None:
-        """By the size of what Redis holds."""
+        """Submits are refused beyond the cap in bytes of the backlog."""
         await publish_caps(redis, {TENANT: PublishedCaps(backlog_bytes=2000)})
         receipts = await put(redis, *(submission(i) for i in range(5)))
         assert [r.accepted for r in receipts].count(SubmitStatus.ACCEPTED) == 3
         assert 0 <= (receipts.room.backlog_bytes or 0) < 2000
 
     async def test_a_job_larger_than_the_cap_needs_an_empty_backlog(self, redis: ArqRedis) -> None:
-        """It is possible, and then nothing else is."""
+        """Into an empty backlog it is accepted, and the next job is refused."""
         await publish_caps(redis, {TENANT: PublishedCaps(backlog_digests=5)})
         receipts = await put(redis, submission(1, 100), submission(2, 1))
         assert [r.accepted for r in receipts] == [SubmitStatus.ACCEPTED, SubmitStatus.REFUSED]
@@ -299,7 +300,7 @@ class TestBacklog:
     async def test_foreign_types_do_not_stop_a_submit_or_a_claim(
         self, redis: ArqRedis, claims: Claims, key: object
     ) -> None:
-        """They are removed."""
+        """A foreign type under a counter, cap or limiter is removed by submit, claim and release."""
         assert callable(key)
         await redis.set(key(TENANT), "x")
         await put(redis, submission(1))

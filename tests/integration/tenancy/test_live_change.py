@@ -88,7 +88,7 @@ async def test_a_revoked_client_stops_with_its_jobs_in_the_queue(make_rig: MakeR
 async def test_nothing_is_signed_for_a_suspended_tenant_once_its_file_is_adopted(
     make_rig: MakeRig, tmp_path: Path
 ) -> None:
-    """By the HSM's own log, under load; its lanes end; and it signs again when it is active again."""
+    """The HSM's log stays the same, its lanes end, and it signs when it is active again."""
     rig = make_rig(wrap=behind_simhsm(tmp_path / "rig", sign_us=SLOW_US), tenants=TWO)
     worker = rig.start_worker()
     async with rig.client() as client, rig.client("globex") as neighbour:

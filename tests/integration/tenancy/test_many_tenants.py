@@ -57,7 +57,7 @@ async def test_thousands_of_idle_tenants_cost_little(make_rig: MakeRig, idle: in
         within_s=400,
     )
     before, began = await scripts_run(rig), time.monotonic()
-    await asyncio.sleep(4.0)
+    await asyncio.sleep(4.0)  # the time over which scripts are counted
     assert (await scripts_run(rig) - before) / (time.monotonic() - began) < 300
     assert worker.rss_mib < 100 + 0.03 * idle
     lines = [x for x in worker.get("/metrics")[1].splitlines() if not x.startswith("#")]

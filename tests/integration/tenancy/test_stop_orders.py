@@ -69,7 +69,9 @@ async def reason(rig: Rig, tenant: str = "acme") -> str | None:
 async def test_an_order_stops_what_it_names_until_the_tenants_file_lifts_it(
     make_rig: MakeRig, ada: ClientKey, words: tuple[str, ...], code: str
 ) -> None:
-    """Not the neighbour; after a restart with an empty Redis too; a replay of a lifted order does nothing."""
+    """The other tenant signs; a restart with an empty Redis keeps the order; a replayed lifted order does
+    nothing.
+    """
     rig = make_rig(service=operator_block("ada", ada), tenants={"acme": KeyKind.P256, "globex": KeyKind.P256})
     worker = rig.start_worker()
     assert await reason(rig) is None
@@ -100,7 +102,9 @@ async def test_an_order_stops_what_it_names_until_the_tenants_file_lifts_it(
 async def test_jobs_in_the_queue_and_in_the_lane_stop_when_the_order_is_acknowledged(
     make_rig: MakeRig, ada: ClientKey, tmp_path: Path
 ) -> None:
-    """By the HSM's own log, on both workers."""
+    """After both workers acknowledged the order the HSM's log stays the same, and the rest ends
+    `key.disabled`.
+    """
     rig = make_rig(service=operator_block("ada", ada), wrap=behind_simhsm(tmp_path / "rig", sign_us=SLOW_US))
     workers = [rig.start_worker(number) for number in (1, 2)]
     log = rig.directory / "acme.simhsm.log"
@@ -180,7 +184,9 @@ def _flip(signed: bytes) -> bytes:
 
 
 async def test_an_operator_who_leaves_gives_no_rights_back(make_rig: MakeRig, ada: ClientKey) -> None:
-    """The order stays in force when its operator is not listed any more; the command refuses the operator's next one."""
+    """The order stays in force when its operator is not listed any more; the command refuses the operator's
+    next one.
+    """
     rig = make_rig(service=operator_block("ada", ada))
     worker = rig.start_worker()
     stop(rig, ada, "--key", "release")

@@ -37,7 +37,7 @@ def test_its_output_is_kept_as_it_is() -> None:
     ],
 )  # fmt: skip
 def test_a_command_that_fails_or_prints_without_end_is_told(program: str, problem: str) -> None:
-    """With its last words."""
+    """The error has the exit code with the last line of stderr, the signal, or the limit."""
     with pytest.raises(ConfigError, match=problem):
         run(program)
 
@@ -46,7 +46,7 @@ def test_a_command_that_fails_or_prints_without_end_is_told(program: str, proble
     "program", ["import time; time.sleep(600)", "import os, time; os.close(1); os.close(2); time.sleep(600)"]
 )
 def test_a_command_that_hangs_ends_with_its_time(program: str) -> None:
-    """Also one that has closed its output."""
+    """A command that hangs, even with closed output, ends at the time-out."""
     with pytest.raises(ConfigError, match=r"did not end within 0\.5 s"):
         run(program, timeout_s=0.5)
 
@@ -76,7 +76,7 @@ def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
 
 
 def test_a_command_that_is_not_there_is_named() -> None:
-    """By its path."""
+    """A command that does not exist is named by its path."""
     with pytest.raises(ConfigError, match="/no/such/tool` cannot be started"):
         run_evidence("acme", ("/no/such/tool",), ENVIRONMENT)
 

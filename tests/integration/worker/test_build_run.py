@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from arq.connections import ArqRedis
+
 from bench.hsm.simhsm import read_log
 from queueing import Signature
 from queueing.errors import DigestLength
@@ -17,6 +19,7 @@ from tests.support.farm.farm import digests
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.rig.shared_rig import SharedRig, behind_simhsm
 from tests.support.sigmill_cli import run_sigmill, start_sigmill
+from tests.support.waiting import PATIENCE_S
 from workers.dev.signature_checks import sha256_check
 
 SIGN_US = 1500
@@ -75,8 +78,15 @@ async def test_a_run_that_was_killed_and_started_again_signs_nothing_twice(
     assert asked == Counter(digest[-8:] for digest in given)
 
 
+async def scripts_run(redis: ArqRedis) -> int:
+    """Number of scripts that this Redis has run."""
+    return int((await redis.info("commandstats"))["cmdstat_evalsha"]["calls"])
+
+
 async def test_a_bell_wakes_an_idle_worker_and_nothing_is_polled_for(make_rig: MakeRig) -> None:
-    """With a slow poll of an hour each digest is signed; an idle worker runs at most two scripts in two seconds."""
+    """With a slow poll of an hour each digest is signed; an idle worker comes to at most two scripts in two
+    seconds.
+    """
     rig = make_rig(worker={"slow_poll_s": 3600.0})
     rig.start_worker()
     redis = rig.connect()
@@ -84,11 +94,12 @@ async def test_a_bell_wakes_an_idle_worker_and_nothing_is_polled_for(make_rig: M
         for digest in digests(3, salt="bell"):
             assert isinstance(await client.sign("release", digest, timeout_s=60), Signature)
             await asyncio.sleep(0.5)  # the worker is idle again
-        before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
-        await asyncio.sleep(2.0)
-        after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        async with asyncio.timeout(PATIENCE_S):
+            before, after = 0, await scripts_run(redis)
+            while after - before > 2:  # on a busy machine the last job is not over yet
+                await asyncio.sleep(2.0)
+                before, after = after, await scripts_run(redis)
     await redis.aclose()
-    assert after - before <= 2
 
 
 async def test_a_late_result_is_fetched_by_its_job_id(make_rig: MakeRig) -> None:

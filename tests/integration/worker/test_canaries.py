@@ -1,4 +1,6 @@
-"""Canaries on real tokens: recorded, charged to no tenant, only on tokens in use, and independent of Redis."""
+"""Canaries on real tokens: recorded, charged to no tenant, only on tokens in use, and independent of
+Redis.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ async def sign_one(rig: Rig, tenant: str = "acme") -> None:
 
 
 async def test_a_token_in_use_is_seen_to_sign(make_rig: MakeRig) -> None:
-    """Also without work: at an interval, with intent and outcome in the log, and no tenant's limits are charged."""
+    """Canaries are signed without work, with intent and outcome in the log, and no tenant's limits are
+    charged.
+    """
     limits = "\n[limits]\ndigests_per_day = 1\n"
     rig = make_rig(tenants=TWO, worker=OFTEN, more={"acme": limits})
     rig.wrap = behind_simhsm(rig.directory)

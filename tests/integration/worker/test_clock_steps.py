@@ -106,7 +106,9 @@ async def step_under_load(rig: SteppedRig, whose: str, step_s: int) -> EndlessRu
 async def test_what_is_accepted_during_a_step_is_signed_after_the_repair(
     rig: SteppedRig, worker: WorkerProcess, whose: str, step_s: int
 ) -> None:
-    """Only a client whose own clock is years off is refused, with the difference; nothing is removed from the log."""
+    """Only a client whose own clock is years off is refused, with the difference; nothing is removed from the
+    log.
+    """
     load = await step_under_load(rig, whose, step_s)
     failed = [outcome for outcome in load.outcomes if not isinstance(outcome, Signature)]
     if whose == "client" and abs(step_s) == YEARS_S:

@@ -1,4 +1,6 @@
-"""A job that breaks every lane becomes a dead letter with its evidence, which an operator lists, requeues or drops."""
+"""A job that breaks every lane becomes a dead letter with its evidence, which an operator lists, requeues or
+drops.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def deadletter(rig: Rig, *words: str) -> list[dict[str, object]]:
 
 
 async def test_a_poisoned_job_is_kept_shown_and_signed_when_it_is_tried_again(make_rig: MakeRig) -> None:
-    """The client gets JobPoisoned; once the module is repaired and the job requeued, it gets the signature."""
+    """The client gets JobPoisoned; once the module is repaired and the job requeued, it gets the
+    signature.
+    """
     rig = make_rig()
     rig.wrap = behind_simhsm(rig.directory)
     bad = hashlib.sha256(b"poison").digest()

@@ -102,7 +102,9 @@ def intents(rig: Rig) -> set[bytes]:
 async def test_jobs_of_a_drained_token_do_not_fill_the_log_while_another_one_of_the_tenant_works(
     make_rig: MakeRig,
 ) -> None:
-    """The tenant is claimed for its other key: these go back without an intent, and are signed after the resume."""
+    """The tenant is claimed for its other key: these go back without an intent, and are signed after the
+    resume.
+    """
     rig = make_rig(worker={"slow_poll_s": 1.0})
     rig.tokens |= rig.shelf.get(**{"acme-b": {"acme.nightly.v1": KeyKind.P256}})
     nightly = rig.tokens["acme-b"].keys["acme.nightly.v1"]

@@ -1,4 +1,6 @@
-"""The HSM is away for longer than leases and envelopes last: accepted jobs wait, keep their order, and are signed."""
+"""The HSM is away for longer than leases and envelopes last: accepted jobs wait, keep their order, and are
+signed.
+"""
 
 from __future__ import annotations
 

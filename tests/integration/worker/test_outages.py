@@ -1,4 +1,6 @@
-"""Redis is away, or the disk of the log is full: the worker keeps running, loses nothing, and signs again afterwards."""
+"""Redis is away, or the disk of the log is full: the worker keeps running, loses nothing, and signs again
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ async def test_redis_restarts_under_load(make_rig: MakeRig) -> None:
 
 
 async def test_redis_comes_back_empty(make_rig: MakeRig) -> None:
-    """Without its data: directories are published again, and a new client signs without a restart of the worker."""
+    """Without its data: directories are published again, and a new client signs without a restart of the
+    worker.
+    """
     rig = make_rig()
     worker = rig.start_worker()
     async with rig.client() as client:
@@ -61,7 +65,9 @@ async def test_redis_comes_back_empty(make_rig: MakeRig) -> None:
 
 
 async def test_a_service_token_that_is_away_costs_a_try_now_and_then(make_rig: MakeRig) -> None:
-    """No directory can be signed: the worker keeps running, and logs at most four failures in three seconds."""
+    """No directory can be signed: the worker keeps running, and logs at most four failures in three
+    seconds.
+    """
     rig = make_rig(token={"service": 'socket = "nobody-listens.sock"'})
     worker = rig.start_worker(ready=False)
     await until_async(lambda: worker.events("directory.failed") > 0, "it has tried")
@@ -118,7 +124,9 @@ async def test_nothing_is_signed_or_released_while_the_log_cannot_be_written(mak
 
 
 async def test_a_signature_is_held_back_until_its_outcome_is_in_the_log(make_rig: MakeRig) -> None:
-    """The disk fills up between intent and outcome: the HSM has signed, and the result is released once there is space."""
+    """The disk fills up between intent and outcome: the HSM has signed, and the result is released once there
+    is space.
+    """
     rig = make_rig(worker={"lease_s": 2.0}, token=ONE_LANE)
     rig.wrap = behind_simhsm(rig.directory)
     worker = rig.start_worker()
@@ -157,7 +165,7 @@ def _dispatched(rig: Rig) -> int:
 async def test_every_signature_is_covered_by_an_intent_and_every_result_by_an_outcome(
     make_rig: MakeRig,
 ) -> None:
-    """As the log stands on the disk after an orderly end."""
+    """After an orderly end the log has an intent and an outcome of each job."""
     rig = make_rig()
     worker = rig.start_worker()
     given = digests(300)

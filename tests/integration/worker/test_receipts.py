@@ -1,4 +1,6 @@
-"""Receipts from a real worker and its sealer: each verifies offline by the pinned service key, and none delays a signature."""
+"""Receipts from a real worker and its sealer: each verifies offline by the pinned service key, and none
+delays a signature.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def receipt_of(outcome: Outcome) -> bytes:
 async def test_each_digest_gets_a_receipt_that_verifies_offline_and_for_nothing_else(
     make_rig: MakeRig,
 ) -> None:
-    """Of single calls that share an envelope, of many digests with a bad one among them, and of a job that was submitted."""
+    """Receipts of single calls, of many digests with a bad one, and of a submitted job verify for their
+    digest alone.
+    """
     rig = make_rig(service=RECORD)
     worker = rig.start_worker()
     digests = [os.urandom(32) for _ in range(70)]

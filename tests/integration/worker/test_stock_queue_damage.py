@@ -145,7 +145,7 @@ async def test_a_job_that_arq_cannot_process_fails_alone(stock: StockWorker, cha
 
 @pytest.mark.parametrize("key", [default_queue_name, abort_jobs_ss])
 async def test_a_key_of_a_foreign_type_is_removed_and_counted(stock: StockWorker, key: str) -> None:
-    """The queue, and the set of aborted jobs."""
+    """A string in place of the queue or of the set of aborted jobs is removed and counted."""
     await stock.redis.delete(key)
     await stock.redis.set(key, "x")
     await until_async(lambda: stock.damaged > 0, "the key is removed")
@@ -154,7 +154,7 @@ async def test_a_key_of_a_foreign_type_is_removed_and_counted(stock: StockWorker
 
 @pytest.mark.parametrize("prefix", [job_key_prefix, retry_key_prefix])
 async def test_a_foreign_type_under_a_key_of_a_job_fails_that_job(stock: StockWorker, prefix: str) -> None:
-    """The job and the foreign value are gone."""
+    """The queue and the foreign value are gone, and a good job is run."""
     await plant_job(stock.redis, "bad", serialize({"t": None, "f": "double", "a": [1], "k": {}, "et": 1}))
     await stock.redis.zadd(default_queue_name, {"bad": 2e15})
     await stock.redis.delete(prefix + "bad")
@@ -166,7 +166,7 @@ async def test_a_foreign_type_under_a_key_of_a_job_fails_that_job(stock: StockWo
 
 
 async def test_an_aborted_id_that_arq_cannot_read_is_removed(stock: StockWorker) -> None:
-    """arq reads that set at each poll."""
+    """An id that is not UTF-8 is removed from the set that arq reads at each poll."""
     await stock.redis.zadd(abort_jobs_ss, {b"\xff": 9e15})
     await gone(stock.redis, abort_jobs_ss)
     assert await stock.double(21) == 42
