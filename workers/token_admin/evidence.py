@@ -8,19 +8,21 @@ import selectors
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 TIMEOUT_S: Final = 120.0
 """An HSM signs a chain of attestations in seconds; a program that asks at a terminal would wait for ever."""
 
 LARGEST_BYTES: Final = 1024 * 1024
 _SAID_BYTES: Final = 4096
+_HELD: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_evidence(
@@ -30,23 +32,15 @@ def run_evidence(
 
     The command and all that it started end with this call. Its standard input is empty.
     """
+    process: subprocess.Popen[bytes] | None = None
     try:
-        process = subprocess.Popen(
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise _failed(token, command, f"cannot be started ({error.strerror})") from error
-    try:
+        with _signals_held():
+            process = _started(token, command, environment)
         output, said = _read(process, time.monotonic() + timeout_s)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
+        if process is not None:
+            _end(process)
+    code = process.returncode
     if output is None:
         raise _failed(
             token,
@@ -62,6 +56,52 @@ def run_evidence(
     if not output:
         raise _failed(token, command, "printed nothing")
     return output
+
+
+def _started(token: str, command: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _failed(token, command, f"cannot be started ({error.strerror})") from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process and all that it started, unless they have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    process.wait()
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Run handlers of signals after the block: the process that it starts may run before the caller knows of it.
+
+    Signals without such a handler (ignored, or fatal) are not touched. Handlers run in the main thread: another thread holds none.
+    """
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in _HELD}
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread():
+        held = {}
+    for number in held:
+        signal.signal(number, lambda received, _: came.append(received))
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+        for received in came:
+            signal.raise_signal(received)
 
 
 def check_evidence_command(token: str, command: tuple[str, ...], environment: Mapping[str, str]) -> None:
@@ -84,7 +124,7 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes | No
     assert process.stdout is not None
     assert process.stderr is not None
     output, said = bytearray(), bytearray()
-    with selectors.DefaultSelector() as selector, process.stdout, process.stderr:
+    with selectors.DefaultSelector() as selector:
         for stream in (process.stdout, process.stderr):
             selector.register(stream, selectors.EVENT_READ)
         while selector.get_map():

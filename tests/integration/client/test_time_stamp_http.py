@@ -89,11 +89,12 @@ def trickling(first: bytes, then: bytes) -> Iterator[int]:
     gone = threading.Event()
 
     def serve(listening: socket.socket) -> None:
-        connected, _ = listening.accept()
-        with connected, contextlib.suppress(OSError):
-            connected.sendall(first)
-            while not gone.wait(0.02):
-                connected.sendall(then)
+        with contextlib.suppress(OSError):
+            connected, _ = listening.accept()
+            with connected:
+                connected.sendall(first)
+                while not gone.wait(0.02):
+                    connected.sendall(then)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve, args=(listening,))
@@ -102,6 +103,8 @@ def trickling(first: bytes, then: bytes) -> Iterator[int]:
             yield listening.getsockname()[1]
         finally:
             gone.set()
+            with contextlib.suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)  # a client whose time was over first never comes
             thread.join()
 
 

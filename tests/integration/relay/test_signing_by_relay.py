@@ -75,12 +75,14 @@ async def test_a_queued_job_is_cancelled(farm: Farm, client: SigningClient) -> N
 
 
 async def test_a_wait_ends_at_its_deadline_and_loses_nothing(farm: Farm, client: SigningClient) -> None:
-    """The job goes on, and its id finds it."""
+    """The job stays queued, and its id finds it."""
     await farm.responder.pause()
     async with client:
+        job = await client.submit("release", digests(1), request_id="late")
         with pytest.raises(WaitTimeout) as late:
-            await client.sign("release", digests(1)[0], timeout_s=0.2)
-        assert late.value.job_ids
+            await client.wait(job, timeout_s=0.2)
+        assert list(late.value.job_ids) == list(job.job_ids)
+        assert (await client.status(job.job_ids[0])).state is JobState.QUEUED
 
 
 async def test_another_certificate_is_refused_at_once(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +76,30 @@ def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
 
     assert time.monotonic() - began < 60
     until(lambda: has_ended(int(marker.read_text())), "the child has ended")
+
+
+def test_a_signal_at_its_start_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler runs once the command is known, although the signal came before."""
+    started: list[int] = []
+
+    class SignalledPopen(subprocess.Popen[bytes]):
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **more)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGHUP)
+
+    def stop(number: int, _: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    monkeypatch.setattr(subprocess, "Popen", SignalledPopen)
+    before = signal.signal(signal.SIGHUP, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("import time; time.sleep(600)")
+        assert signal.getsignal(signal.SIGHUP) is stop
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    until(lambda: has_ended(started[0]), "the command has ended")
 
 
 def test_a_command_that_is_not_there_is_named() -> None:
