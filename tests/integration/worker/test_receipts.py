@@ -27,6 +27,8 @@ from tests.support.rig.operator import sigmill
 from tests.support.rig.rig import AUDIENCE, MakeRig, Rig
 from tests.support.waiting import until_async
 from workers.dev.tenants import SERVICE_KEY_LABEL
+from workers.journal.records import ReleasedRecord, decode_record
+from workers.journal.segments import read_segment, segments_of
 
 LONG_S = 60.0
 """Longest wait for a receipt in a test whose receipts come: of a machine that is busy with others."""
@@ -204,6 +206,15 @@ async def test_a_hostile_value_costs_its_own_receipt(make_rig: MakeRig) -> None:
     await redis.aclose()
 
 
+def is_released(rig: Rig, job_id: str) -> bool:
+    """Whether the log has the release of this job."""
+    return any(
+        isinstance(record, ReleasedRecord) and record.job_id == job_id.encode()
+        for segment in segments_of(rig.state_dir() / "wal")
+        for record in map(decode_record, read_segment(segment))
+    )
+
+
 @pytest.mark.timeout(2 * NICE_S)
 async def test_receipts_wait_for_redis_and_signatures_do_not_wait_for_them(make_rig: MakeRig) -> None:
     """The receipts of what was signed before an outage are published after it."""
@@ -216,6 +227,8 @@ async def test_receipts_wait_for_redis_and_signatures_do_not_wait_for_them(make_
         os.kill(sealer, signal.SIGSTOP)  # else the receipt may be published before Redis is away
         job = await client.submit("release", [os.urandom(32)], receipts=True, timeout_s=60)
         await client.wait(job, timeout_s=60)
+        # The client may have the result before the worker has Redis' answer, on which the receipt depends.
+        await until_async(lambda: is_released(rig, job.job_ids[0]), "the release is in the log")
         rig.redis.kill()
         os.kill(sealer, signal.SIGCONT)
         folder = rig.state_dir() / "sealer" / "receipts"
