@@ -326,7 +326,10 @@ async def test_a_wrong_type_under_a_counter_is_replaced(
     await wrong_type(redis, key)
     await check_good(shared_rig, redis, *(await enqueue_good(shared_rig, redis)))
     assert await redis.type(key) in {b"string", b"hash", b"none"}
-    assert shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme") > before
+    await until_async(
+        lambda: shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme") > before,
+        "the worker has counted it",
+    )
 
 
 @pytest.mark.parametrize("prefix", [keyspace.IN_PROGRESS_PREFIX, keyspace.RESULT_PREFIX])
