@@ -30,7 +30,7 @@ def run_evidence(
 ) -> bytes:
     """Output of the command, as it is. Raises ``ConfigError`` for one that fails, hangs or prints too much or nothing.
 
-    The command and all that it started end with this call. Its standard input is empty.
+    The command and its process group end with this call. Its standard input is empty.
     """
     process: subprocess.Popen[bytes] | None = None
     try:
@@ -73,7 +73,7 @@ def _started(token: str, command: tuple[str, ...], environment: Mapping[str, str
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and all that it started, unless they have ended."""
+    """Kill the process and its group, which has all that it started but what left its session, unless they have ended."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     for stream in (process.stdout, process.stderr):
