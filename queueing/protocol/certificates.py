@@ -6,6 +6,7 @@ certificate that is read here is read to its end, and raises nothing later but f
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -36,10 +37,19 @@ def read_certificates(pem: bytes) -> list[x509.Certificate]:
         return [_read_to_its_end(each) for each in x509.load_pem_x509_certificates(pem)]
 
 
+def read_names(certificate: x509.Certificate) -> x509.Certificate:
+    """The certificate, with its subject and issuer read; raises one of ``UNREADABLE``.
+
+    ``cryptography`` keeps them, and warns of a common name of more than 64 bytes in UTF-8. RFC 5280 allows 64 characters.
+    """
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        certificate.subject.rfc4514_string()
+        certificate.issuer.rfc4514_string()
+    return certificate
+
+
 def _read_to_its_end(certificate: x509.Certificate) -> x509.Certificate:
-    certificate.subject.rfc4514_string()
-    certificate.issuer.rfc4514_string()
-    assert certificate.extensions is not None
+    assert read_names(certificate).extensions is not None
     return certificate
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
-from queueing.protocol.certificates import read_certificates
+from queueing.protocol.certificates import read_certificates, read_names
 from workers.doctor.findings import Finding, fail, ok, skipped
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _of_tenant(tenant: Tenant, now_s: float) -> Iterator[Finding]:
                     f" --type {version.public_key.kind.lower().replace('_', '-')} --write",
                 )
             for raw in (*version.certificates, *(c for chain in version.chains.values() for c in chain)):
-                certificate = x509.load_der_x509_certificate(raw)
+                certificate = read_names(x509.load_der_x509_certificate(raw))
                 yield check_expiry(
                     "certificate.expiry",
                     f"{subject} ({certificate.subject.rfc4514_string()})",

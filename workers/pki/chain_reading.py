@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from queueing.protocol import der
-from queueing.protocol.certificates import UNREADABLE
+from queueing.protocol.certificates import UNREADABLE, read_names
 from workers.pki.chains import LEAF_FIRST, Chain, ChainInvalid
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def _with_readable_names(certificates: Sequence[x509.Certificate]) -> Chain:
     """Chain of certificates whose names can be read: ``cryptography`` reads them when they are asked for."""
     for number, certificate in enumerate(certificates, 1):
         try:
-            certificate.subject.rfc4514_string()
-            certificate.issuer.rfc4514_string()
+            read_names(certificate)
         except UNREADABLE:
             raise ChainInvalid(
                 f"the subject or the issuer of certificate {number} is damaged",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import warnings
 from typing import Final
 
 from cryptography import x509
@@ -35,6 +36,11 @@ _MOST_CHARACTERS: Final[dict[x509.ObjectIdentifier, int]] = {
     NameOID.JURISDICTION_COUNTRY_NAME: 2,
 }
 
+_PARSED_COMMON_NAME: Final = x509.ObjectIdentifier("2.25.110533046043472126520162833976817082456")
+"""CN while a subject is read: cryptography holds its bytes in UTF-8, not its characters, against the upper bound. A random UUID."""
+
+_DOTTED: Final = {NameOID.COMMON_NAME.dotted_string: "CN"}
+
 _WRONG_LENGTH: Final = re.compile(r"length must be >= (\d+) and <= (\d+), but it was (\d+)")
 """Words of cryptography about a value of a subject, which it checks while it reads."""
 
@@ -62,14 +68,24 @@ def parse_subject(text: str) -> x509.Name:
         raise NameInvalid(f"the subject {text!r:.120} has bytes that are not UTF-8")
     overrides = {name: oid for short, oid in _ATTRIBUTES.items() for name in (short, short.lower())}
     try:
-        name = x509.Name.from_rfc4514_string(_upper_types(text), overrides)
+        parsed = x509.Name.from_rfc4514_string(_upper_types(text), overrides | {"CN": _PARSED_COMMON_NAME})
     except (ValueError, TypeError) as error:
         raise NameInvalid(_why_unreadable(text, error)) from None
+    name = x509.Name(x509.RelativeDistinguishedName(map(_common_name, rdn)) for rdn in parsed.rdns)
     if not name.get_attributes_for_oid(NameOID.COMMON_NAME):
         raise NameInvalid("the subject has no CN=…, which certificate authorities require")
     for attribute in name:
         _check_attribute(attribute)
     return name
+
+
+def _common_name(attribute: x509.NameAttribute[str | bytes]) -> x509.NameAttribute[str | bytes]:
+    """The attribute under its own OID; the length of its value is checked afterwards, in characters."""
+    if attribute.oid != _PARSED_COMMON_NAME:
+        return attribute
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return x509.NameAttribute(NameOID.COMMON_NAME, attribute.value, _validate=False)
 
 
 def parse_alternative_name(text: str) -> x509.GeneralName:
@@ -118,7 +134,8 @@ def _upper_types(text: str) -> str:
 
 def _upper_type(part: str) -> str:
     type_, equals, value = part.partition("=")
-    return f"{type_.strip().upper()}={value.lstrip(' ')}" if equals else part
+    upper = type_.strip().upper()
+    return f"{_DOTTED.get(upper, upper)}={value.lstrip(' ')}" if equals else part
 
 
 def _check_attribute(attribute: x509.NameAttribute[str | bytes]) -> None:

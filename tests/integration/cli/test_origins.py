@@ -248,7 +248,7 @@ def test_papers_that_failed_are_made_later_as_those_of_the_generation(
     key, error = failed.json()
     assert "does not have the public key" in error["error"]["message"]
     assert key["label"] in error["error"]["message"]
-    assert "origin create" in error["error"]["hint"]
+    assert "`sigmill keys origin create --tenant acme --key release/1`" in error["error"]["hint"]
     folder = ceremony_site.tenant_file().parent
     assert sorted(file.suffix for file in folder.iterdir()) == [".ceremony", ".toml"]
     words = ("--tenant", "acme", "--key", "release", "--json")

@@ -22,7 +22,7 @@ from queueing.errors import ConfigError, KeyUnknown
 from queueing.files.durable_file import replace_durably
 from queueing.files.folders import is_there
 from queueing.files.regular_file import read_regular
-from queueing.protocol.certificates import UNREADABLE
+from queueing.protocol.certificates import UNREADABLE, read_names
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.keys.pinned_version import PinnedVersion, find_key, find_version, version_options
 from workers.cli.shell.key_events import keep_key_event
@@ -159,7 +159,7 @@ def certificate(output: Output, /, *, config: Path, tenant: str, key: str, name:
             f"{pinned.name} of {tenant} has no certificate{named}; by name it has {has}",
             hint="Attach one by `sigmill keys attach-certificate`.",
         )
-    chain = Chain(tuple(x509.load_der_x509_certificate(each) for each in raw))
+    chain = Chain(tuple(read_names(x509.load_der_x509_certificate(each)) for each in raw))
     if output.as_json:
         emit(_line(pinned, name, chain))
     elif as_der:

@@ -87,7 +87,7 @@ def make_key(output: Output, request: KeyRequest, kind: KeyKind, label: str | No
         if ceremony is not None:
             ceremony.keep(key, _created_at(request))
         print_key(request, facts, as_json=output.as_json)
-        with _named_after(request, facts, papers):
+        with _named_after(key.version, request, facts, papers):
             made = None
             if ceremony is not None:
                 files, made = _stated(request, key, ceremony, papers)
@@ -150,14 +150,14 @@ def _print_papers(
 
 
 @contextlib.contextmanager
-def _named_after(request: KeyRequest, facts: KeyFacts, papers: Papers) -> Iterator[None]:
+def _named_after(version: int, request: KeyRequest, facts: KeyFacts, papers: Papers) -> Iterator[None]:
     """An error of the papers names the key, which is in its token by now."""
     try:
         yield
     except (SigningError, ConfigError) as error:
-        raise _papers_failed(error, request, facts, papers) from error
+        raise _papers_failed(error, version, request, facts, papers) from error
     except (KeyboardInterrupt, Stopped):
-        print_message(f"interrupted: {_made(request, facts)}. {_later(request, facts, papers)}")
+        print_message(f"interrupted: {_made(request, facts)}. {_later(version, request, facts, papers)}")
         raise
 
 
@@ -239,10 +239,10 @@ def _created(request: KeyRequest, kind: KeyKind, label: str, ceremony: HeldCerem
 
 
 def _papers_failed(
-    error: SigningError | ConfigError, request: KeyRequest, facts: KeyFacts, papers: Papers
+    error: SigningError | ConfigError, version: int, request: KeyRequest, facts: KeyFacts, papers: Papers
 ) -> SigningError | ConfigError:
     """The error of a request or statement whose key was created: it names the key, which is not to be made again."""
-    made, hint = _made(request, facts), _later(request, facts, papers)
+    made, hint = _made(request, facts), _later(version, request, facts, papers)
     if isinstance(error, ConfigError):
         return ConfigError(error.file, error.key, f"{error.problem}; {made}", f"{error.remedy} {hint}")
     return type(error)(f"{made}: {error.message}", hint=hint)
@@ -255,10 +255,13 @@ def _made(request: KeyRequest, facts: KeyFacts) -> str:
     )
 
 
-def _later(request: KeyRequest, facts: KeyFacts, papers: Papers) -> str:
-    """The commands that make the papers of the key later."""
-    words = f"--tenant {request.tenant} --key {request.key}"
-    adopt = f"`sigmill keys adopt {words} --token {request.token} --label {facts.label} --write`, then "
+def _later(version: int, request: KeyRequest, facts: KeyFacts, papers: Papers) -> str:
+    """The commands that make the papers of this version of the key later."""
+    adopt = (
+        f"`sigmill keys adopt --tenant {request.tenant} --key {request.key} --version {version} --token {request.token}"
+        f" --label {facts.label} --write`, then "
+    )
+    words = f"--tenant {request.tenant} --key {request.key}/{version}"
     commands = [] if papers.witnesses is None else [f"`sigmill keys origin create {words}`"]
     commands += [] if papers.certificate is None else [f"`sigmill keys request {words}`"]
     later = ", then ".join(commands)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from queueing.errors import OutputUnwritable
 from queueing.files.durable_file import replace_durably
 from queueing.files.folders import is_there
+from queueing.protocol.certificates import read_names
 from workers.cli.keys.origins.files import StatedKey
 from workers.cli.keys.origins.records import record_file
 from workers.cli.keys.pinned_version import find_version, version_options
@@ -137,7 +138,7 @@ class RequestedCertificate:
             tenant=tenant,
             key=key,
             version=version,
-            subject=made.subject.rfc4514_string(),
+            subject=self.subject.rfc4514_string(),
             public_key_sha256=hashlib.sha256(spki).hexdigest(),
             request=request_pem(made),
             out=None if self.out is None else str(self.out),
@@ -263,4 +264,4 @@ def _subject(text: str | None, renewed: bytes | None) -> x509.Name:
         return parse_subject(text)
     if renewed is None:
         raise NameInvalid("give --subject: the key has no certificate whose subject could be taken")
-    return x509.load_der_x509_certificate(renewed).subject
+    return read_names(x509.load_der_x509_certificate(renewed)).subject

@@ -6,6 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from queueing.protocol import der
 from queueing.protocol.certificates import read_certificate, read_certificates
 from tests.support.artifacts.odd_certificates import CODE_SIGNING, UNREADABLE, certificate
 
@@ -14,6 +15,17 @@ def test_a_good_certificate_is_read() -> None:
     """With its extensions, and without any."""
     assert read_certificate(certificate(CODE_SIGNING)).serial_number == 7
     assert read_certificate(certificate()).serial_number == 7
+
+
+def test_a_common_name_of_many_bytes_is_read_without_a_warning() -> None:
+    """RFC 5280 bounds its characters; a warning would be printed to the user of a command."""
+    name = der.sequence(
+        der.tagged(der.SET, der.sequence(der.oid("2.5.4.3"), der.tagged(0x0C, ("名" * 64).encode())))
+    )
+
+    read = read_certificate(certificate(name=name))
+
+    assert read.subject.rfc4514_string() == read.issuer.rfc4514_string() == "CN=" + "名" * 64
 
 
 @pytest.mark.parametrize("raw", UNREADABLE.values(), ids=UNREADABLE)

@@ -76,6 +76,20 @@ def test_types_are_read_in_any_case_and_with_blanks_around_them(text: str) -> No
     assert parse_subject(text).rfc4514_string() == "CN=Example,O=Example Ltd"
 
 
+@pytest.mark.parametrize("type_", ["CN", "cn", "2.5.4.3"])
+@pytest.mark.parametrize("letter", ["ü", "ж", "名", "😀"])
+def test_a_common_name_may_have_64_characters_of_any_script(type_: str, letter: str) -> None:
+    """RFC 5280 counts characters, not their bytes in UTF-8; and no warning is shown to the operator."""
+    subject = parse_subject(f"{type_}={letter * 64},O={letter * 64}")
+    key = ec.derive_private_key(3, ec.SECP256R1())
+    content = RequestContent(subject=subject, public_key=public(key))
+
+    request = assemble(content, key.sign(content.to_be_signed(), ec.ECDSA(hashes.SHA256())))
+
+    assert subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value == letter * 64
+    assert subject.public_bytes() in request.tbs_certrequest_bytes
+
+
 def test_subjects_of_extended_validation_are_read() -> None:
     """CSBR: business category, serial number and jurisdiction."""
     subject = parse_subject(
@@ -90,9 +104,10 @@ def test_subjects_of_extended_validation_are_read() -> None:
 @pytest.mark.parametrize(
     "text, problem",
     [
-        ("CN=" + "x" * 300, "has 300 characters, 1 to 64 are allowed"),
+        ("CN=" + "x" * 300, "has 300 characters, at most 64 are allowed"),
+        ("CN=" + "ü" * 65, "has 65 characters, at most 64 are allowed"),
         ("CN=a,C=Germany", "has 7 characters, 2 to 2 are allowed"),
-        ("CN=", "has 0 characters"),
+        ("CN=", "CN in the subject is empty"),
         ("CN=a\udcff", "bytes that are not UTF-8"),
     ],
 )
