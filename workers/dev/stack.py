@@ -40,7 +40,7 @@ class Stack:
 
     ``directory`` must be empty, and short enough for the path of a unix socket; it is not removed. After entering,
     ``clients`` has a ``client.toml`` per tenant, ``public_keys`` the pinned key per tenant, and ``config`` is the
-    first worker's configuration file. With ``edge`` a relay, an issuer and a provider of tokens are started: ``relay_clients`` has
+    first worker's configuration file, ``other_configs`` those of further workers. With ``edge`` a relay, an issuer and a provider of tokens are started: ``relay_clients`` has
     a ``client.toml`` per tenant that signs over HTTPS, ``token_clients`` one that has a token of the provider alone; the caller
     calls ``refresh`` about once a second, which keeps the tokens fresh.
     """
@@ -49,6 +49,7 @@ class Stack:
         self.directory = directory
         self.logs = directory / "logs"
         self.config = directory / "sigmill.toml"
+        self.other_configs = [directory / f"sigmill-{i}.toml" for i in range(2, workers + 1)]
         self.clients: dict[str, Path] = {}
         self.public_keys: dict[str, PublicKey] = {}
         self.relay_clients: dict[str, Path] = {}
@@ -117,10 +118,7 @@ class Stack:
         self._write_tenants(self._redis, {name: key for name, (_, key) in by_name.items()})
         issuer = by_name.pop(ISSUER_TOKEN, None)
         ports = free_ports(self._worker_count)
-        files = [
-            self.config,
-            *(self.directory / f"sigmill-{i}.toml" for i in range(2, self._worker_count + 1)),
-        ]
+        files = [self.config, *self.other_configs]
         for i, (file, port) in enumerate(zip(files, ports, strict=True), start=1):
             text = service_file(
                 redis=self._redis,

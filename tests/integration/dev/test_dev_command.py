@@ -61,7 +61,7 @@ def readme_lines(client: Path) -> str:
 @pytest.mark.timeout(LINES_TIMEOUT_S + 2 * TIMEOUT_S)
 def test_the_printed_lines_work_in_a_fresh_shell() -> None:
     """They sign a file for each tenant: directly, over HTTPS, and with a token alone, as the README does; SIGINT stops everything."""
-    with dev() as process:
+    with dev("--workers", "2") as process:
         lines = read_until(process, "tokens list")
         (acme,) = re.findall(r"CLIENT_CONFIG=(\S+/acme/client.toml)", lines)
         lines += f"{readme_lines(Path(acme))}\n"
@@ -80,16 +80,17 @@ def test_the_printed_lines_work_in_a_fresh_shell() -> None:
     assert [line["name"] for line in signed] == ["/usr/bin/env"] * 9 + ["dist/one.bin", "dist/two.bin"]
     assert all(line["signature"] for line in signed)
     assert shell.stdout.count(".release.v1") == 3, "keys list"
+    assert shell.stderr.count("unchanged") == 1, "the second worker's reload"
 
 
 def test_where_everything_is_comes_as_json_too() -> None:
-    """--json prints one object; its files exist while the command runs and are gone afterwards."""
-    with dev("--json") as process:
+    """--json prints one object; its files, one of each worker among them, exist while the command runs and are gone afterwards."""
+    with dev("--json", "--workers", "2") as process:
         running = json.loads(read_until(process, "}"))
-        files = [Path(running["config"])]
+        files = [Path(running["config"]), *map(Path, running["other_configs"])]
         for kind in ("clients", "relay_clients", "token_clients"):
             files += map(Path, running[kind].values())
-        assert len(files) == 10
+        assert len(files) == 11
         assert all(file.is_file() for file in files)
         assert sorted(running["clients"]) == ["acme", "globex", "initech"]
         process.send_signal(signal.SIGINT)

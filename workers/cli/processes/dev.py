@@ -43,7 +43,7 @@ _EDGE_PACKAGES: Final = ("aiohttp", "jwt")
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths of the running stack in JSON; ``clients``: client.toml by tenant.
+    """Paths of the running stack in JSON; ``clients``: client.toml by tenant; ``other_configs``: of the second worker and so on.
 
     ``relay_clients``: with the relay instead of Redis; ``token_clients``: with the relay, and a token instead of a client key.
     """
@@ -51,6 +51,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
     logs: str
     config: str
+    other_configs: list[str]
     clients: dict[str, str]
     key: str
     relay_clients: dict[str, str] = {}
@@ -113,6 +114,7 @@ def _print_running(stack: Stack) -> None:
             directory=str(stack.directory),
             logs=str(stack.logs),
             config=str(stack.config),
+            other_configs=[str(file) for file in stack.other_configs],
             clients={tenant.name: str(stack.clients[tenant.name]) for tenant in TENANTS},
             key=KEY,
             relay_clients={name: str(file) for name, file in stack.relay_clients.items()},
@@ -139,6 +141,11 @@ def _print_lines(stack: Stack) -> None:
         if tenant.name in stack.token_clients:
             by_token = shlex.quote(str(stack.token_clients[tenant.name]))
             print_line(f"sigmill sign --config {by_token} --key {KEY} /usr/bin/env   # with a token alone")
+    for file in stack.other_configs:
+        print_line()
+        print_line(
+            f"sigmill tenants reload --config {shlex.quote(str(file))}   # a worker of its own: after each change, too"
+        )
     print_block("\nsigmill keys list\nsigmill tokens list")
 
 
