@@ -34,15 +34,17 @@ _decoder: Final = msgspec.json.Decoder(_Answer)
 
 
 class PrometheusMetrics:
-    """Current metrics of a Prometheus server. ``match``: labels that every series must have, such as a job's name.
+    """Metrics of a Prometheus server at one moment of its clock, that of the first call, so that totals are those of the rows beside them.
 
-    Each call is one round trip. Raises ``PageUnavailable`` (retryable).
+    ``match``: labels that every series must have, such as a job's name. Each call is one round trip, the first one two. Raises
+    ``PageUnavailable`` (retryable).
     """
 
     def __init__(self, url: str, *, window_s: float, match: Mapping[str, str]) -> None:
         self._url = url
         self._window_s = window_s
         self._match = ",".join(f"{label}={_quoted(value)}" for label, value in match.items())
+        self._moment: str | None = None
 
     @property
     def window_s(self) -> float:
@@ -71,7 +73,20 @@ class PrometheusMetrics:
         return f"rate({counter}{{{self._match}}}[{max(round(self._window_s), 1)}s])"
 
     def _ask(self, query: str, by: Sequence[str]) -> ByLabels:
-        return read_answer(get(f"{self._url}/api/v1/query?{urlencode({'query': query})}"), by)
+        if self._moment is None:
+            self._moment = _moment_of(
+                get(f"{self._url}/api/v1/query?{urlencode({'query': 'vector(time())'})}")
+            )
+        words = urlencode({"query": query, "time": self._moment})
+        return read_answer(get(f"{self._url}/api/v1/query?{words}"), by)
+
+
+def _moment_of(raw: bytes) -> str:
+    """The server's time, in seconds since 1970, as it takes it in a query. Raises ``PageUnavailable``."""
+    seconds = read_answer(raw, ()).get((), math.inf)
+    if not math.isfinite(seconds):
+        raise PageUnavailable("the server is not a Prometheus server: it has no time")
+    return f"{seconds:.3f}"
 
 
 def read_answer(raw: bytes, by: Sequence[str]) -> ByLabels:

@@ -9,6 +9,8 @@ import msgspec
 from workers.monitoring.samples import ByLabels, names_of, one
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workers.monitoring.samples import MetricsSource
 
 CIRCUITS: Final[dict[int, Literal["closed", "open", "refused"]]] = {0: "closed", 1: "open", 2: "refused"}
@@ -104,7 +106,7 @@ def snapshot_of(source: MetricsSource, problems: tuple[str, ...] = ()) -> Snapsh
     tenants = _tenants(source)
     return Snapshot(
         window_s=round(source.window_s, 3),
-        total=_total(source, workers),
+        total=_total(source, tenants, workers),
         tenants=tuple(sorted(tenants, key=_urgency)),
         tokens=_tokens(source),
         workers=workers,
@@ -116,16 +118,15 @@ def _urgency(row: TenantRow) -> tuple[float, float, str]:
     return -(row.backlog_age_s or 0.0), -(row.signatures_per_s + row.failures_per_s), row.tenant
 
 
-def _total(source: MetricsSource, workers: tuple[WorkerRow, ...]) -> Total:
+def _total(source: MetricsSource, tenants: Sequence[TenantRow], workers: Sequence[WorkerRow]) -> Total:
+    """Totals; those of the tenants are sums of their rows, which a source that counts meanwhile cannot give in two answers."""
     redis_up = one(source.values("sigmill_redis_up"))
     surveyed = redis_up is not None
-    digests = one(source.values("sigmill_backlog_digests"))
     age_s = one(source.maxima("sigmill_backlog_age_seconds"))
-    dead = one(source.values("sigmill_dead_letters"))
     return Total(
         workers=len(workers),
         workers_ready=sum(worker.ready for worker in workers),
-        signatures_per_s=one(source.rates("sigmill_signatures_total")) or 0.0,
+        signatures_per_s=sum(row.signatures_per_s for row in tenants),
         failures_per_s=one(source.rates("sigmill_failures_total")) or 0.0,
         jobs_per_s=one(source.rates("sigmill_jobs_total")) or 0.0,
         jobs_in_flight=sum(worker.jobs_in_flight for worker in workers),
@@ -133,9 +134,9 @@ def _total(source: MetricsSource, workers: tuple[WorkerRow, ...]) -> Total:
         wait_p99_s=one(source.quantiles("sigmill_queue_wait_seconds", 0.99)),
         job_p50_s=one(source.quantiles("sigmill_job_seconds", 0.5)),
         job_p99_s=one(source.quantiles("sigmill_job_seconds", 0.99)),
-        backlog_digests=int(digests or 0) if surveyed else None,
+        backlog_digests=sum(row.backlog_digests or 0 for row in tenants) if surveyed else None,
         backlog_age_s=(age_s or 0.0) if surveyed else None,
-        dead_letters=int(dead or 0) if surveyed else None,
+        dead_letters=sum(row.dead_letters or 0 for row in tenants) if surveyed else None,
         redis_up=None if redis_up is None else redis_up > 0,
         redis_errors_per_s=one(source.rates("sigmill_redis_errors_total")) or 0.0,
         fenced_per_s=one(source.rates("sigmill_commits_fenced_total")) or 0.0,

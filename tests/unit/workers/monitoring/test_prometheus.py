@@ -11,17 +11,32 @@ from workers.monitoring import prometheus
 from workers.monitoring.http import PageUnavailable
 from workers.monitoring.prometheus import PrometheusMetrics, read_answer
 
+_NOW_S = 1_795_000_000.123
+
 
 class Server:
-    """Prometheus API that answers every query with ``answer``."""
+    """Prometheus API that answers every query with ``answer``, but that for its time, which goes on with each."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.queries: list[str] = []
+        self.moments: list[str] = []
+        self.times = 0
         self.answer: object = {"status": "success", "data": {"resultType": "vector", "result": []}}
         monkeypatch.setattr(prometheus, "get", self.get)
 
     def get(self, url: str) -> bytes:
-        self.queries += parse_qs(urlsplit(url).query)["query"]
+        asked = parse_qs(urlsplit(url).query)
+        if asked["query"] == ["vector(time())"]:
+            self.times += 1
+            value = [_NOW_S + self.times, f"{_NOW_S + self.times}"]
+            return json.dumps(
+                {
+                    "status": "success",
+                    "data": {"resultType": "vector", "result": [{"metric": {}, "value": value}]},
+                }
+            ).encode()
+        self.queries += asked["query"]
+        self.moments += asked["time"]
         return json.dumps(self.answer).encode()
 
 
@@ -48,6 +63,27 @@ def test_queries_are_grouped_and_matched(server: Server, metrics: PrometheusMetr
         f"max by (token) (g{match})",
         f"histogram_quantile(0.99, sum by (le,tenant) (rate(h_bucket{match}[30s])))",
     ]
+
+
+def test_all_queries_are_of_one_moment_of_the_server(server: Server, metrics: PrometheusMetrics) -> None:
+    """A total that was asked for a scrape later than the rows beside it would not be their sum."""
+    metrics.rates("c_total")
+    metrics.rates("c_total", "tenant")
+    metrics.values("g")
+
+    assert server.moments == [f"{_NOW_S + 1:.3f}"] * 3
+    assert server.times == 1
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "soon"])
+def test_a_server_without_a_time_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Its answers could not be compared with each other."""
+    result = [{"metric": {}, "value": [1.0, value]}]
+    answer = {"status": "success", "data": {"resultType": "vector", "result": result}}
+    monkeypatch.setattr(prometheus, "get", lambda _: json.dumps(answer).encode())
+
+    with pytest.raises(PageUnavailable, match="not a Prometheus server"):
+        PrometheusMetrics("http://prometheus:9090", window_s=30.0, match={}).values("g")
 
 
 def test_numbers_are_read_by_label_and_nan_is_left_out(server: Server, metrics: PrometheusMetrics) -> None:

@@ -30,6 +30,31 @@ def test_a_source_without_metrics_has_no_numbers_of_the_queue() -> None:
     assert snapshot.problems == ("worker-1 does not answer",)
 
 
+def test_totals_of_tenants_are_the_sums_of_their_rows() -> None:
+    """Also where the source has counted more between two answers."""
+
+    class Counting(Empty):
+        answers = 0.0
+
+        def values(self, name: str, *by: str) -> ByLabels:
+            self.answers = self.answers + 1.0
+            names = ("acme", "globex") if by == ("tenant",) else ("x",) * min(1, len(by))
+            return {(each,): self.answers for each in names} if by else {(): self.answers}
+
+        def rates(self, name: str, *by: str) -> ByLabels:
+            return {} if len(by) > 1 else self.values(name, *by)
+
+        maxima = values
+
+    snapshot = snapshot_of(Counting())
+
+    first, second = snapshot.tenants
+    total = snapshot.total
+    assert total.signatures_per_s == first.signatures_per_s + second.signatures_per_s > 0
+    assert total.backlog_digests == (first.backlog_digests or 0) + (second.backlog_digests or 0) > 0
+    assert total.dead_letters == (first.dead_letters or 0) + (second.dead_letters or 0) > 0
+
+
 def test_every_name_that_is_shown_is_a_metric_of_the_catalogue() -> None:
     """The snapshot names metrics as text: each is declared, with the requested labels."""
     requested: dict[str, set[str]] = {}
