@@ -19,7 +19,7 @@ SigningError                      reason, retryable, denied, hint
     ├── TokenUnavailable · HsmFault · ClockSetBack
     ├── LogUnavailable · QueueUnavailable · QueueUnconfirmed
     ├── IdentityUnavailable · IssuerUnavailable
-    └── TimeStampUnavailable · ReceiptMissing
+    └── TimeStampUnavailable · ReceiptMissing · CreationBusy
 
 ``ConfigError`` is separate: an operator gets it at start-up or reload, a job never does.
 
@@ -81,6 +81,7 @@ from queueing.errors.root import (
 )
 from queueing.errors.unavailable import (
     ClockSetBack,
+    CreationBusy,
     HsmFault,
     IdentityUnavailable,
     IssuerUnavailable,
@@ -109,6 +110,7 @@ __all__ = [
     "ClientUnknown",
     "ClockSetBack",
     "ConfigError",
+    "CreationBusy",
     "Denied",
     "DigestLength",
     "EnvelopeAudience",

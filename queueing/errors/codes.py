@@ -16,6 +16,7 @@ from queueing.errors.invalid import (
 )
 from queueing.errors.root import SigningError
 from queueing.errors.unavailable import (
+    CreationBusy,
     IdentityUnavailable,
     IssuerUnavailable,
     ReceiptMissing,
@@ -43,6 +44,7 @@ RESULT_REASONS: Final = frozenset(BY_REASON) - {
         IdentityRefused,
         IdentityUnavailable,
         IssuerUnavailable,
+        CreationBusy,
     )
 }
 """Reasons that a job's result can carry; the others occur in commands only."""

@@ -107,6 +107,13 @@ class QueueUnconfirmed(Unavailable):
     hint = "Check the replicas of Redis; submitting again under the same request id is safe, and the client does so."
 
 
+class CreationBusy(Unavailable):
+    """Another command is making a key, or the statement of one, on this host."""
+
+    reason = "creation.busy"
+    hint = "Wait for it, look at `sigmill keys list`, then try again."
+
+
 class IdentityUnavailable(Unavailable):
     """The build's provider gave no token."""
 

@@ -181,6 +181,16 @@ TEXTS: Final[dict[str, Text]] = {
             ),
         ),
     ),
+    "creation.busy": Text(
+        "One command at a time makes a key, or the statement of a key, on a host: two would give their keys one version and one"
+        " label, or write one statement. The lock is of the folder with the tenants' files, and of the service's file. It ends with"
+        " the command that has it, also if that was killed.",
+        "`sigmill keys create`, `rotate` and `origin create`; nothing was made.",
+        (
+            Step("Wait for the other command, and look at what it has made:", "sigmill keys list"),
+            Step("Then run this one again, if it is still needed."),
+        ),
+    ),
     "receipt.missing": Text(
         "The signature was made, and no receipt for it has come: the service keeps no record, the sealer of the worker's host is"
         " behind or does not run, the job was first submitted without asking for receipts, or Redis could not be asked."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.fakes.key_sites import events_of
+from tests.support.fakes.key_sites import events_of, files_of_tenants
 from tests.support.openssl import Authority, openssl
 from tests.support.sigmill_cli import Ran, environment, sigmill
 from workers.config.loading import load_configuration, load_scope
@@ -45,7 +45,7 @@ def attach(site: OperatorSite, chain: Path, *more: str, key: str = "release") ->
 
 def stray_files(site: OperatorSite) -> list[str]:
     """Names in the tenants' folder that are no tenants' files."""
-    return sorted(file.name for file in site.tenant_file().parent.iterdir() if file.suffix != ".toml")
+    return [file.name for file in files_of_tenants(site.tenant_file().parent) if file.suffix != ".toml"]
 
 
 def test_the_first_certificate_of_a_key(

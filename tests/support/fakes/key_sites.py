@@ -24,6 +24,11 @@ def site_with(tmp_path: Path, *states: str, service: str = "") -> ServiceScope:
     return load_scope(site.write().config)
 
 
+def files_of_tenants(folder: Path) -> list[Path]:
+    """Files in the tenants' folder, sorted, without the lock of commands that make keys, which stays there."""
+    return sorted(file for file in folder.iterdir() if file.name != ".creation.lock")
+
+
 def logins_of(scope: ServiceScope) -> list[LoginRecord]:
     """Logins of commands that wait for a worker, oldest first."""
     waiting = EventSpool(scope.state_dir).waiting()

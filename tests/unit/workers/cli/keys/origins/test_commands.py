@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from queueing.errors import ConfigError
+from queueing.errors import CreationBusy
 from tests.support.fakes.key_sites import site_with
 from workers.cli.keys.creation_lock import one_creation_at_a_time
 from workers.cli.keys.origins.commands import create
@@ -22,5 +22,5 @@ def test_a_statement_is_refused_during_the_ceremony_of_another_operator(tmp_path
             create, ["--config", str(scope.file), "--tenant", "acme", "--key", "release"], obj=Output()
         )
 
-    assert isinstance(done.exception, ConfigError)
+    assert isinstance(done.exception, CreationBusy)
     assert "another command is creating a key, or its statement" in str(done.exception)
