@@ -5,10 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 import warnings
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ATTRIBUTES: Final[dict[str, x509.ObjectIdentifier]] = {
     # in addition to those of RFC 4514 3, which cryptography knows: CN, L, ST, O, OU, C, STREET, DC, UID
@@ -88,6 +91,27 @@ def _common_name(attribute: x509.NameAttribute[str | bytes]) -> x509.NameAttribu
         return x509.NameAttribute(NameOID.COMMON_NAME, attribute.value, _validate=False)
 
 
+def parse_alternative_names(texts: Sequence[str]) -> tuple[x509.GeneralName, ...]:
+    """Alternative names, each once. Raises ``NameInvalid`` for one that none is, and for one that is there twice."""
+    found: dict[tuple[type, object], x509.GeneralName] = {}
+    for text in texts:
+        name = parse_alternative_name(text)
+        if found.setdefault(_compared(name), name) is not name:
+            raise NameInvalid(f"the alternative name `{text:.120}` is given twice: name each once")
+    return tuple(found.values())
+
+
+def _compared(name: x509.GeneralName) -> tuple[type, object]:
+    """Kind and value by which two names are one: letters of a host's name have no case (RFC 5280 4.2.1.6, 7.5)."""
+    value = name.value
+    if isinstance(name, x509.DNSName):
+        value = name.value.lower()
+    elif isinstance(name, x509.RFC822Name):
+        mailbox, _, host = name.value.rpartition("@")
+        value = f"{mailbox}@{host.lower()}"
+    return type(name), value
+
+
 def parse_alternative_name(text: str) -> x509.GeneralName:
     """Alternative name: ``dns:NAME``, ``email:ADDRESS``, ``uri:URI`` or ``ip:ADDRESS``. Raises ``NameInvalid``."""
     kind, colon, value = text.partition(":")
@@ -111,10 +135,18 @@ def parse_alternative_name(text: str) -> x509.GeneralName:
             case "uri":
                 return x509.UniformResourceIdentifier(value)
             case "ip":
-                return x509.IPAddress(ipaddress.ip_address(value))
+                return x509.IPAddress(_address(value))
     except ValueError as error:
         raise NameInvalid(f"`{text}` is no alternative name: {error}") from None
     raise NameInvalid(f"`{kind}` is no kind of alternative name: dns, email, uri and ip are")
+
+
+def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address. Raises ``ValueError``, also for one with a zone, which a certificate would have without it."""
+    address = ipaddress.ip_address(value)
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        raise ValueError(f"the zone {address.scope_id!r} is of one host, and no certificate has it")
+    return address
 
 
 def _upper_types(text: str) -> str:

@@ -24,7 +24,7 @@ from workers.cli.shell.options import combined, json_option
 from workers.cli.shell.output import Output, emit, print_block, print_message
 from workers.config.loading import load_scope
 from workers.config.service_file import load_service
-from workers.pki.names import NameInvalid, parse_alternative_name, parse_subject
+from workers.pki.names import NameInvalid, parse_alternative_names, parse_subject
 from workers.pki.requests import Profile, RequestContent, assemble, request_pem
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class RequestedCertificate:
         try:
             return cls(
                 subject=_subject(arguments["subject"], renewed),
-                alternative_names=tuple(map(parse_alternative_name, arguments["alternative_names"])),
+                alternative_names=parse_alternative_names(arguments["alternative_names"]),
                 profile=Profile(arguments["usage"]),
                 out=out,
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -11,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from queueing.protocol import der
 from queueing.protocol.public_keys import PublicKey
 from tests.support.keys import spki_of
-from workers.pki.names import NameInvalid, parse_alternative_name, parse_subject
+from workers.pki.names import NameInvalid, parse_alternative_name, parse_alternative_names, parse_subject
 from workers.pki.requests import Profile, RequestContent, assemble
 
 
@@ -62,12 +64,44 @@ def test_alternative_names_have_their_kind_before_a_colon(text: str, value: x509
     [
         "", "dns", "dns:", "dns:bücher.example", "x:y", "ip:300.1.1.1", "email:b\xfccher@x", "dns:a\nb", "dns:a b",
         "dns:a\0b", "email:nonsense", "email:@", "email:a@b@c", "uri:nonsense", "uri:https://x y", "uri:https://x\n",
+        "ip:fe80::1%eth0",
     ],
 )  # fmt: skip
 def test_other_alternative_names_are_refused(text: str) -> None:
     """The error says so in the terms of the option."""
     with pytest.raises(NameInvalid, match=r"is no (kind of )?alternative name"):
         parse_alternative_name(text)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("dns:a.example", "dns:a.example"),
+        ("dns:a.example", "DNS:A.Example"),
+        ("email:a@b.example", "uri:https://x", "email:a@B.example"),
+        ("ip:::1", "ip:0:0::1"),
+    ],
+)
+def test_an_alternative_name_that_is_given_twice_is_told(texts: tuple[str, ...]) -> None:
+    """Also in other letters: an authority would refuse the request, or issue a certificate that nobody meant."""
+    with pytest.raises(NameInvalid, match=f"`{re.escape(texts[-1])}` is given twice"):
+        parse_alternative_names(texts)
+
+
+def test_alternative_names_that_differ_are_taken_in_their_order() -> None:
+    """A mailbox in other letters is another one (RFC 5321 2.4), and so is a path."""
+    texts = (
+        "dns:a.example",
+        "dns:b.a.example",
+        "email:A@b.example",
+        "email:a@b.example",
+        "uri:urn:x",
+        "uri:urn:X",
+    )
+
+    assert [str(name.value) for name in parse_alternative_names(texts)] == [
+        text.partition(":")[2] for text in texts
+    ]
 
 
 @pytest.mark.parametrize("text", ["cn=Example,o=Example Ltd", " CN = Example, O=Example Ltd"])
