@@ -162,7 +162,7 @@ def read(data: bytes) -> Value:
     """The one value in ``data``. Raises ``DerInvalid``, also for bytes behind it."""
     value, end = _read(data, 0)
     if end < len(data):
-        raise DerInvalid("bytes behind the end")
+        raise DerInvalid(f"{len(data) - end} bytes behind the end of the DER structure")
     return value
 
 

@@ -64,7 +64,8 @@ def read_chain(raw: bytes) -> Chain:
 
 def _read_der(raw: bytes) -> Chain:
     try:
-        fields = list(der.read(raw).expect(der.SEQUENCE).children())
+        whole = der.read_first(raw)
+        fields = list(whole.expect(der.SEQUENCE).children())
     except der.DerInvalid:
         raise ChainInvalid("the file is no certificate, neither PEM nor DER", LEAF_FIRST) from None
     if fields and fields[0].encoded == der.integer(3):
@@ -74,6 +75,12 @@ def _read_der(raw: bytes) -> Chain:
         )
     if fields and fields[0].tag == der.OID:
         raise _pkcs7()
+    if behind := len(raw) - len(whole.encoded):
+        raise ChainInvalid(
+            f"the file is DER, and has {behind} bytes behind the end of its first structure",
+            "A DER file is one certificate and nothing else. Copy it again as it was sent (not as text), and give several as PEM:"
+            " openssl x509 -inform DER -in FILE -out CHAIN.pem",
+        )
     try:
         with warnings.catch_warnings(action="ignore"):
             certificate = x509.load_der_x509_certificate(raw)

@@ -125,6 +125,11 @@ class Chain:
             found.append(
                 "the certificate is not for code signing: codeSigning is not in its EKU (CSBR 7.1.2.3)"
             )
+        constraints = _extension(leaf, x509.BasicConstraints)
+        if constraints is not None and constraints.ca:
+            found.append(
+                "the certificate is that of an authority: cA is set in its basic constraints (CSBR 7.1.2.3)"
+            )
         usage = _extension(leaf, x509.KeyUsage)
         if usage is not None and not usage.digital_signature:
             found.append(
@@ -230,7 +235,9 @@ def _check_dates(certificate: x509.Certificate, i: int, now: datetime) -> None:
     if certificate.not_valid_after_utc <= now:
         raise ChainInvalid(
             f"{_named(certificate, i)} expired on {_day(certificate.not_valid_after_utc)}",
-            "Make a new request by `sigmill keys request`, and attach what the authority issues.",
+            "Get the present certificate of this issuer from the authority, and put it in the place of this one."
+            if i
+            else "Make a new request by `sigmill keys request`, and attach what the authority issues.",
         )
 
 

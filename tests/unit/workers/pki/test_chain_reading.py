@@ -70,11 +70,16 @@ def test_a_der_certificate_with_the_bytes_of_a_line_end_in_it_is_read() -> None:
             "PKCS#12",
         ),
         (leaf.tbs_certificate_bytes, "no certificate"),
+        (leaf.public_bytes(Encoding.DER) + b"\n", "1 bytes behind the end of its first structure"),
+        (
+            leaf.public_bytes(Encoding.DER) + middle.public_bytes(Encoding.DER),
+            f"{len(middle.public_bytes(Encoding.DER))} bytes behind the end of its first structure",
+        ),
         (pem(leaf) * 11, "11 certificates"),
         (b"\n" * (10 * 1024 * 1024), "more than 256 kB"),
         (pem(leaf) + LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), "private key"),
     ],
-    ids=["empty", "zeros", "damaged", "cut-off", "nul", "trusted", "utf-16", "key", "ec-key", "encrypted-key", "p7b-pem", "csr", "p7b", "p12", "tbs", "eleven", "ten-mb", "with-key"],
+    ids=["empty", "zeros", "damaged", "cut-off", "nul", "trusted", "utf-16", "key", "ec-key", "encrypted-key", "p7b-pem", "csr", "p7b", "p12", "tbs", "der-line-end", "der-twice", "eleven", "ten-mb", "with-key"],
 )  # fmt: skip
 def test_what_is_no_chain_is_named(raw: bytes, problem: str) -> None:
     """The error says what the file is, and how to get a chain from it."""
