@@ -23,6 +23,7 @@ from workers.config.service_file import read_service
 from workers.config.settings import PinLogin
 from workers.config.tenant_file import read_tenant
 from workers.config.values import ErrorList
+from workers.pki.schemes import openssl_verifies_cms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +133,13 @@ def _warnings(service: ServiceConfiguration) -> Iterator[ConfigError]:
             "record.enabled",
             f"the service key is {kind.value}: only a P-256 key can certify the keys of the record's checkpoints",
             "Create another service key with `sigmill keys create --service`; until then third parties cannot verify the record.",
+        )
+    if not openssl_verifies_cms(kind):
+        yield ConfigError(
+            str(service.file),
+            "service_key.public_key",
+            f"is {kind.value}: OpenSSL before 3.5 does not verify the origin statements that it signs (`invalid digest`)",
+            "Tell auditors to use OpenSSL 3.5 or `sigmill keys origin verify`, or create a P-256 service key, which clients pin anew.",
         )
     for name, token in service.tokens.items():
         if token.select.slot_alone:

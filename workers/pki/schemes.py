@@ -59,5 +59,8 @@ def is_signature(key: PublicKey, message: bytes, signature: bytes) -> bool:
 
 
 def openssl_verifies_cms(kind: KeyKind) -> bool:
-    """Whether OpenSSL 3 verifies CMS by keys of this kind: it takes EdDSA in requests and certificates, but not there (RFC 8419)."""
+    """Whether each OpenSSL 3 verifies CMS by keys of this kind: EdDSA (RFC 8419) from 3.5 on, before it says `invalid digest`.
+
+    All of them verify requests and certificates by EdDSA keys.
+    """
     return FACTS[DEFAULT_FOR_KEY[kind]].hash_name is not None

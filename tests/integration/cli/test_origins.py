@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -129,10 +130,17 @@ def cms_verify(files: dict[str, str], statement: str | Path, out: Path) -> Check
     )
 
 
+def openssl_version() -> tuple[int, int]:
+    """Major and minor number."""
+    found = re.match(r"OpenSSL (\d+)\.(\d+)", openssl("version").text)
+    assert found is not None
+    return int(found[1]), int(found[2])
+
+
 def test_a_statement_by_an_ed25519_service_key_is_checked_by_sigmill(
     operator_site: OperatorSite, tmp_path: Path
 ) -> None:
-    """OpenSSL 3 verifies no EdDSA in CMS (RFC 8419): the command says so, and names what does."""
+    """OpenSSL verifies EdDSA in CMS (RFC 8419) from 3.5 on: the command says so, and names what does before."""
     site = with_service_key(operator_site, "ed25519")
 
     ran = create(site)
@@ -141,6 +149,11 @@ def test_a_statement_by_an_ed25519_service_key_is_checked_by_sigmill(
     files = ran.json()[1]
     assert files["openssl_reads_it"] is False
     assert verify(site, files["statement"]).code == 0
+    by_openssl = cms_verify(files, files["statement"], tmp_path / "content")
+    if openssl_version() >= (3, 5):
+        assert by_openssl.code == 0, by_openssl.text
+    else:
+        assert "invalid digest" in by_openssl.text, by_openssl.text
     raw = Path(files["statement"]).read_bytes()
     changed = tmp_path / "changed.p7s"
     changed.write_bytes(raw.replace(b'"how":"generated"', b'"how":"generates"'))
@@ -152,6 +165,7 @@ def test_a_statement_by_an_ed25519_service_key_is_checked_by_sigmill(
         "keys", "rotate", "--tenant", "acme", "--key", "release", "--no-request", config=site.config
     )
     assert "check: sigmill keys origin verify" in told.err
+    assert "or with OpenSSL 3.5 or later" in told.err
 
 
 def test_every_key_gets_a_statement_unless_it_is_left_out(ceremony_site: OperatorSite) -> None:

@@ -216,8 +216,9 @@ def _warn_of_service_kind(request: KeyRequest, kind: KeyKind) -> None:
     """Say what a service key of this kind cannot do; clients pin it, so it is not changed lightly."""
     if request.tenant is None and not openssl_verifies_cms(kind):
         print_message(
-            f"warning: OpenSSL 3 verifies no CMS by an {kind} key (RFC 8419): `sigmill keys origin verify` alone will check the"
-            " origin statements of this service key, not `openssl cms -verify`. For auditors without Sigmill: --type p256"
+            f"warning: OpenSSL before 3.5 verifies no CMS by an {kind} key (RFC 8419): there `openssl cms -verify` says `invalid digest`"
+            " of each origin statement of this service key, and `sigmill keys origin verify` alone checks them. For auditors without"
+            " Sigmill: --type p256"
         )
 
 

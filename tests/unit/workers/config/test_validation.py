@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.support.fakes.config_files import CANARY_PIN, Site, tenant_text
+from queueing.protocol.public_keys import PublicKey
+from tests.support.fakes.config_files import CANARY_PIN, Site, p256_key, spki_text, tenant_text
+from tests.support.keys import spki_of
 from workers.config.validation import validate_all
 
 
@@ -120,6 +123,17 @@ def test_a_token_selected_by_its_slot_alone_is_a_warning(tmp_path: Path) -> None
     site.service = site.service.replace('{ label = "acme" }', "{ slot = 1 }")
     site.service = site.service.replace('{ label = "globex" }', '{ slot = 2, label = "globex" }')
     assert [error.key for error in validate_all(site.write().config).warnings] == ["tokens.acme.select"]
+
+
+def test_a_service_key_whose_statements_older_openssl_does_not_verify_is_a_warning(tmp_path: Path) -> None:
+    """Auditors of Debian 12 see `invalid digest` of a good statement."""
+    site = Site(tmp_path)
+    ed25519 = PublicKey.from_spki(spki_of(Ed25519PrivateKey.generate()))
+    site.service = site.service.replace(spki_text(p256_key(99)), spki_text(ed25519))
+
+    (warning,) = validate_all(site.write().config).warnings
+
+    assert (warning.key, "OpenSSL before 3.5" in warning.problem) == ("service_key.public_key", True)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from queueing.artifacts.cms import read_signed_data
+from queueing.protocol import der
 from queueing.protocol.public_keys import PublicKey
 from tests.support.keys import spki_of
 from workers.pki.cms import CertificateContent, SignedContent, SignedDataInvalid, open_signed
@@ -51,6 +53,15 @@ def signed(name: str, content: bytes = CONTENT) -> bytes:
     """The content, signed by this key."""
     whole = SignedContent(content=content, certificate=certificate(name), signer=public(name), at=AT)
     return whole.assemble(sign(name, whole.to_be_signed()))
+
+
+def test_a_message_of_an_ed25519_key_names_sha_512_without_parameters() -> None:
+    """RFC 8419 3.1 has no other digest; OpenSSL 3.5.0 verifies this form, and none before it."""
+    sha_512 = der.sequence(der.oid("2.16.840.1.101.3.4.2.3"))
+    read = read_signed_data(signed("ed25519"))
+
+    assert (read.signer[2], read.signer[4]) == (sha_512, der.sequence(der.oid("1.3.101.112")))
+    assert read.before[1] == der.set_of([sha_512])
 
 
 @pytest.mark.parametrize("name", list(KEYS))

@@ -41,8 +41,8 @@ EvidenceState = Literal["good", "missing"]
 class OriginFiles(msgspec.Struct, frozen=True, kw_only=True):
     """Files of a ceremony, beside the configuration. ``certificate``: that of the service key, for openssl.
 
-    ``how``: whether the statement says that the key was generated, by an interrupted ceremony, or found. ``openssl_reads_it``: OpenSSL 3 takes EdDSA in
-    requests and certificates, but not in CMS (RFC 8419).
+    ``how``: whether the statement says that the key was generated, by an interrupted ceremony, or found. ``openssl_reads_it``: each OpenSSL 3
+    verifies it; that of an Ed25519 service key needs OpenSSL 3.5.
     """
 
     statement: str
@@ -188,6 +188,7 @@ def print_files(output: Output, files: OriginFiles) -> None:
         )
     else:
         print_message(
-            f"check: sigmill keys origin verify {files.statement} (the service key is Ed25519, which `openssl cms` of OpenSSL 3"
-            " does not verify)"
+            f"check: sigmill keys origin verify {files.statement}, or with OpenSSL 3.5 or later (the service key is Ed25519, of which"
+            f" `openssl cms` before says `invalid digest`): openssl cms -verify -inform DER -in {files.statement} -CAfile"
+            f" {files.certificate}"
         )
