@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
-from queueing.aio.backoff import wait_after
 from queueing.broker.claims import ClaimRequest
-from queueing.errors import LimitBacklog
 from queueing.protocol.algorithms import Algorithm, KeyKind
 from queueing.protocol.limits import ClaimLimits, milli
 from queueing.protocol.priorities import Priority, head_start_ms
 from queueing.protocol.signing_costs import COST_OF, cost_where_unnamed, costs_by_algorithm
-from tests.support.clocks.fixed_random import FixedRandom
 
 
 def test_every_kind_of_key_has_a_cost() -> None:
@@ -56,15 +51,3 @@ def test_a_release_comes_before_what_was_submitted_up_to_hours_before() -> None:
         == 0
     )
     assert head_start_ms(Priority.RELEASE) < 4 * 3600 * 1000
-
-
-@pytest.mark.parametrize(
-    "said_s, least_s, most_s", [(10.0, 10.0, 15.0), (None, 5.0, 7.5), (0.0, 0.1, 0.15), (1e9, 300.0, 450.0)]
-)
-def test_a_refused_client_waits_what_it_was_told_and_up_to_half_as_much(
-    said_s: float | None, least_s: float, most_s: float
-) -> None:
-    """Never at once, never for ever."""
-    error = LimitBacklog(retry_after_s=said_s)
-    assert wait_after(error, FixedRandom(0.0)) == pytest.approx(least_s)
-    assert wait_after(error, FixedRandom(1.0)) == pytest.approx(most_s)
