@@ -103,8 +103,10 @@ class ClusterRedis(ArqRedis):
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 - redis-py's signature
         """Close the connections to all nodes."""
-        await self.topology.close()
-        await super().aclose(close_connection_pool)
+        try:
+            await self.topology.close()
+        finally:
+            await super().aclose(close_connection_pool)
 
     async def each_on_its_node(
         self,

@@ -89,10 +89,12 @@ async def serve(settings: RelaySettings, logs: LogWriter) -> None:
 
 
 async def close_all(queues: Iterable[TenantQueue]) -> None:
-    """Close all at the same time: the Redis of a tenant that does not answer delays no other."""
-    async with asyncio.TaskGroup() as closing:
-        for queue in queues:
-            closing.create_task(queue.close())
+    """Close all at the same time: neither a Redis that does not answer nor an error of one delays or ends that of another."""
+    every = list(queues)
+    ends = await asyncio.gather(*(queue.close() for queue in every), return_exceptions=True)
+    for queue, end in zip(every, ends, strict=True):
+        if isinstance(end, BaseException):
+            log.error("relay.close_failed", exc_info=end, extra={"tenant": queue.tenant})
 
 
 async def _drain(settings: RelaySettings, admission: Admission, queues: dict[str, TenantQueue]) -> None:

@@ -102,11 +102,13 @@ class TenantQueue:
                 self._failing = False
 
     async def close(self) -> None:
-        """Remove the reply stream, unless Redis is slow: it expires then. Close the connections. The loops have ended."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await self._replies.remove()
-        await self.access.aclose()
+        """Remove the reply stream, unless Redis is slow: it expires then. Close the connections, in any case. The loops have ended."""
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._replies.remove()
+        finally:
+            await self.access.aclose()
 
     async def _sweep_once(self) -> None:
         await self._check(self.clients.unchecked(asyncio.get_running_loop().time() - CHECK_S))

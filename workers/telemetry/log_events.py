@@ -448,6 +448,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         ("waiting",),
     ),
     "relay.stopped": LogEvent("info", "The relay has ended."),
+    "relay.close_failed": LogEvent(
+        "error",
+        "A defect: the queue of a tenant was not closed in order at the relay's end. The others were.",
+        ("tenant",),
+    ),
     "relay.shedding": LogEvent(
         "warning",
         "The relay has too much in hand (`cause`; `tenant`: of this one, or of others of its Redis) and tells clients to come later;"

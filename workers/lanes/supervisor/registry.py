@@ -244,8 +244,12 @@ class LaneRegistry:
             pool.kill()
 
     async def close(self, within_s: float) -> None:
-        """Stop all lanes, and kill what is left after ``within_s``."""
-        await asyncio.gather(*(pool.close(within_s) for pool in [*self.all(), *self._leaving]))
+        """Stop all lanes, and kill what is left after ``within_s``. Raises an unexpected error of a token's lanes once all have ended."""
+        pools = [*self.all(), *self._leaving]
+        ends = await asyncio.gather(*(pool.close(within_s) for pool in pools), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     def _adopt_tenant(
         self, configured: Tenant | None, tenant: str, pools: dict[str, TokenPool], within_s: float

@@ -178,3 +178,23 @@ def test_each_node_reads_changed_tls_files(tmp_path: Path) -> None:
     pool = ClusterRedis([OLD], {}, tls).topology.node(NEW).connection_pool
     assert isinstance(pool, ShrinkingPool)
     assert pool.tls is tls
+
+
+async def test_its_own_pool_is_closed_also_where_the_connections_to_a_node_fail_to_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The error of the node is raised after that."""
+
+    class FailingTopology(FixedTopology):
+        async def close(self) -> None:
+            raise OSError("no network")
+
+    closed: list[bool] = []
+
+    async def close(_: Redis, close_connection_pool: bool | None = None) -> None:
+        closed.append(close_connection_pool is None)
+
+    monkeypatch.setattr(Redis, "aclose", close)
+    with pytest.raises(OSError, match="no network"):
+        await cluster_of(FailingTopology({})).aclose()
+    assert closed == [True]

@@ -12,6 +12,7 @@ import pytest
 from queueing.broker.job_values import QueuedState
 from queueing.config.redis import RedisConfig
 from queueing.errors import QueueUnavailable
+from tests.support.waiting import turn
 from workers.relay import tenant_queue
 from workers.relay.process import close_all
 from workers.relay.tenant_queue import TenantQueue
@@ -59,6 +60,13 @@ class SilentStream:
         await asyncio.Event().wait()
 
 
+class FailingStream:
+    """Reply stream whose removal fails in an unexpected way."""
+
+    async def remove(self) -> None:
+        raise ValueError("a defect")
+
+
 class Connections:
     """Access that tells whether its connections are closed."""
 
@@ -77,6 +85,25 @@ class ClosesWithOthers:
 
     async def close(self) -> None:
         await self.together.wait()
+        self.closed = True
+
+
+class FailsToClose:
+    """Queue whose close fails at once."""
+
+    tenant = "acme"
+
+    async def close(self) -> None:
+        raise ValueError("a defect")
+
+
+class ClosesLater:
+    """Queue that is closed after others have had their turn."""
+
+    closed = False
+
+    async def close(self) -> None:
+        await turn()
         self.closed = True
 
 
@@ -163,3 +190,22 @@ async def test_queues_are_closed_at_the_same_time() -> None:
     async with asyncio.timeout(60):
         await close_all(queues)  # type: ignore[arg-type]
     assert all(each.closed for each in queues)
+
+
+async def test_each_queue_is_closed_whatever_comes_of_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """The error of one is in the log, with the tenant, and cancels no other."""
+    later = ClosesLater(), ClosesLater()
+    await close_all([later[0], FailsToClose(), later[1]])  # type: ignore[list-item]
+    assert [each.closed for each in later] == [True, True]
+    (record,) = caplog.records
+    assert (record.getMessage(), record.__dict__["tenant"]) == ("relay.close_failed", "acme")
+    assert record.exc_info is not None
+
+
+async def test_connections_are_closed_also_where_the_removal_of_the_stream_fails(queue: TenantQueue) -> None:
+    """An unexpected error is raised after that."""
+    connections = Connections()
+    queue._replies, queue.access = FailingStream(), connections  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="a defect"):
+        await queue.close()
+    assert connections.closed

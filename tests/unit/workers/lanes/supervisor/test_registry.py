@@ -328,3 +328,20 @@ async def test_a_reload_changes_no_setting_of_the_worker_for_new_pools(make_regi
         setup.reload()
         pools = (setup.registry.of(tenant)[tenant] for tenant in ("acme", "globex"))
         assert [pool._idle_s for pool in pools] == [300.0, 300.0]
+
+
+async def test_the_lanes_of_each_token_have_ended_when_the_close_of_one_fails(
+    make_registry: MakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of one token is raised after the lanes of the others have ended."""
+    async with make_registry("acme", "globex") as setup:
+        await setup.use("globex")
+
+        async def fail(within_s: float) -> None:
+            raise ValueError(f"a defect, within {within_s:g} s")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(setup.registry.of("acme")["acme"], "close", fail)
+            with pytest.raises(ValueError, match="a defect"):
+                await setup.registry.close(1.0)
+        assert setup.registry.of("globex")["globex"]._processes.empty
