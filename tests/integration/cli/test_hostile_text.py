@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.support.rig.rig import MakeRig, Rig
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m"
-NAMED = ("{acme}" + HOSTILE).encode().decode("ascii", "backslashreplace")
-"""Id of the dead letter, as the commands take it."""
+NAMED = r"{acme}\x1b]0;title\x07\x1b[2J\xc2\x9b31m"
+"""Id of the dead letter, as `sigmill deadletter list` prints it and the other commands take it."""
 
 JOB = "{acme}" + "0" * 32
 
@@ -110,5 +110,6 @@ async def test_no_command_passes_control_characters_to_a_terminal(rig: Rig) -> N
         assert "Traceback" not in text, title
         assert "title" in text, f"{title} shows none of it"
         assert "error: " not in text, title
+        assert NAMED in text or not title.startswith("deadletter"), title
         raw[title] = {char for char in text if not char.isprintable()} - {"\r", "\n"}
     assert not any(raw.values()), raw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from queueing.errors import JobUnknown
 from queueing.redis.connection import with_connection
 from workers.cli.commands import DEADLETTER, LazyGroup
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
-from workers.cli.shell.output import Exit, Output, emit, print_line, print_message, print_table
+from workers.cli.shell.output import Exit, Output, emit, name_of, print_line, print_message, print_table
 from workers.config.loading import load_configuration
 
 if TYPE_CHECKING:
@@ -76,7 +77,11 @@ def deadletter() -> None:
 @json_option
 @click.pass_obj
 def list_letters(output: Output, /, *, config: Path, tenant: str | None) -> Exit:
-    """List the dead letters, oldest first."""
+    r"""List the dead letters, oldest first.
+
+    The other commands take JOB as it is printed here: a byte of an id that is not visible ASCII is an escape (ESC: \x1b),
+    and a backslash is doubled. Put such an id in single quotes.
+    """
     _, found = _read(config, tenant)
     if output.as_json:
         for letter in found:
@@ -167,26 +172,31 @@ def _chosen(
         raise click.UsageError("give job ids, or --all")
     if everything:
         return list(found)
-    by_id = {_name(letter): letter for letter in found}
-    missing = [job_id for job_id in job_ids if job_id not in by_id]
+    by_name = {name_of(letter.job_id): letter for letter in found}
+    by_id = {letter.job_id: letter for letter in found}
+    chosen = [by_name.get(job_id) or by_id.get(os.fsencode(job_id)) for job_id in job_ids]
+    missing = [job_id for job_id, letter in zip(job_ids, chosen, strict=True) if letter is None]
     if missing:
-        raise JobUnknown(f"no dead letter with this id: {', '.join(missing)}")
-    return [by_id[job_id] for job_id in job_ids]
+        raise JobUnknown(
+            f"no dead letter with this id: {', '.join(missing)}",
+            hint="Give ids as `sigmill deadletter list` prints them, in single quotes where they have a backslash.",
+        )
+    return [letter for letter in chosen if letter is not None]
 
 
 def _print_outcomes(output: Output, letters: Sequence[StoredLetter], outcomes: Sequence[str]) -> Exit:
     for letter, outcome in zip(letters, outcomes, strict=True):
         if output.as_json:
-            emit(EndedLine(job_id=_name(letter), outcome=outcome))
+            emit(EndedLine(job_id=name_of(letter.job_id), outcome=outcome))
         else:
-            print_message(f"{_name(letter)}: {outcome}")
+            print_message(f"{name_of(letter.job_id)}: {outcome}")
     return Exit.FAILED if "gone" in outcomes else Exit.DONE
 
 
 def _line(found: StoredLetter) -> LetterLine:
     letter = found.letter
     return LetterLine(
-        job_id=_name(found),
+        job_id=name_of(found.job_id),
         tenant=found.tenant,
         code=letter.reason,
         message=letter.message,
@@ -202,11 +212,6 @@ def _line(found: StoredLetter) -> LetterLine:
         enqueued_at=_utc(letter.enqueued_at_ms),
         expires_at=_utc(letter.expires_at_ms),
     )
-
-
-def _name(found: StoredLetter) -> str:
-    """Job id as text; ids of stock arq producers may have any bytes."""
-    return found.job_id.decode("ascii", "backslashreplace")
 
 
 def _utc(unix_ms: int) -> datetime:

@@ -16,11 +16,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import msgspec
 
 from queueing.errors import ConfigError, OutputUnwritable, SigningError
+
+_BACKSLASH: Final = ord("\\")
 
 
 class Exit(IntEnum):
@@ -111,6 +113,17 @@ def printable(text: str) -> str:
         return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
+def name_of(raw_id: bytes) -> str:
+    """Name of an id that may have any bytes: one for each id, without spaces, so that a command that shows it also takes it.
+
+    Visible ASCII stands for itself, a backslash is doubled, and any other byte is an escape (ESC: backslash x1b).
+    """
+    return "".join(
+        "\\\\" if byte == _BACKSLASH else chr(byte) if 0x20 < byte < 0x7F else f"\\x{byte:02x}"
+        for byte in raw_id
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from queueing.errors.counts import agreed, counted
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
 from workers.audit.job_history import Histories, JobEvent, histories_of
-from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_line, print_message
+from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, name_of, print_line, print_message
 from workers.cli.status.record_history import recorded_histories
 from workers.cli.status.text import text_of
 from workers.config.service_file import load_service
@@ -163,7 +164,7 @@ def _print(report: JobReport, events: tuple[JobEvent, ...]) -> None:
             f" {counted(report.crashes or 0, 'crash', 'crashes')} of the worker"
         )
     if report.dead_letter:
-        print_line(f"  dead letter: sigmill deadletter show '{status.job_id}'")
+        print_line(f"  dead letter: sigmill deadletter show {shlex.quote(name_of(_raw(status.job_id)))}")
     if report.result_left_s is not None:
         print_line(f"  result kept for {report.result_left_s:.0f} s more")
     for event in events:

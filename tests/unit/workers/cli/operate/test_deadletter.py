@@ -1,0 +1,71 @@
+"""Dead letters chosen by their ids, as `sigmill deadletter list` prints them."""
+
+from __future__ import annotations
+
+import os
+
+import click
+import pytest
+
+from queueing.broker.dead_letters import DeadLetter, StoredLetter
+from queueing.errors import JobUnknown
+from workers.cli.operate.deadletter import _chosen, _line
+from workers.cli.shell.output import printable
+
+IDS = [
+    b"{acme}" + b"0" * 32,
+    b"\x1b[2J",
+    rb"\x1b[2J",
+    rb"\\x1b[2J",
+    b"\xff",
+    rb"\xff",
+    "{acme}é".encode(),
+    "\u009b31m".encode(),
+    b"a b",
+    b"a b ",
+    b" a",
+    b"a\nb",
+    b"\\",
+]
+LETTER = DeadLetter(
+    reason="job.poisoned",
+    message="",
+    at_ms=1,
+    worker="",
+    attempts=1,
+    crashes=0,
+    lane_ends=(),
+    key="release",
+    client="ci",
+    algorithm="ED25519",
+    payload=b"",
+)
+FOUND = [StoredLetter("acme", job_id, b"", LETTER) for job_id in IDS]
+
+
+@pytest.mark.parametrize("found", FOUND, ids=lambda found: repr(found.job_id))
+def test_an_id_is_taken_as_it_is_printed(found: StoredLetter) -> None:
+    """In a table, a message and JSON it is the same text, which no terminal and no column changes."""
+    printed = _line(found).job_id
+    assert printable(printed) == printed == printed.strip()
+    assert _chosen(FOUND, (printed,), everything=False) == [found]
+
+
+@pytest.mark.parametrize("job_id", [b"\x1b[2J", b"\xff", "{acme}é".encode(), b"a b "])
+def test_the_bytes_of_an_id_are_taken_too(job_id: bytes) -> None:
+    """As another program has them, and as a shell gives them to a command."""
+    (chosen,) = _chosen(FOUND, (os.fsdecode(job_id),), everything=False)
+    assert chosen.job_id == job_id
+
+
+def test_an_unknown_id_is_told_with_how_ids_are_given() -> None:
+    with pytest.raises(JobUnknown, match="no dead letter with this id: x1b") as unknown:
+        _chosen(FOUND, (r"\x1b[2J", "x1b[2J"), everything=False)
+    assert unknown.value.hint is not None
+    assert "single quotes" in unknown.value.hint
+
+
+@pytest.mark.parametrize("job_ids, everything", [((), False), (("a",), True)])
+def test_ids_or_all_are_given_and_not_both(job_ids: tuple[str, ...], everything: bool) -> None:
+    with pytest.raises(click.UsageError):
+        _chosen(FOUND, job_ids, everything=everything)
