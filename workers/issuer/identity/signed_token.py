@@ -186,7 +186,9 @@ def _is_signed(token: str, part: str, algorithm: str, key: ProviderKey) -> bool:
 
 def _identity(token: str, provider: Provider, claims: dict[str, Json], now_s: float) -> VerifiedIdentity:
     if claims.get("iss") != provider.issuer_url:
-        raise TokenRefused(Outcome.PROVIDER, "claim `iss` is not that of the provider")
+        raise TokenRefused(
+            Outcome.PROVIDER, f"claim `iss` is {shown(claims.get('iss'))}, not that of the provider"
+        )
     subject = _text(claims, "sub")
     token_id = _text(claims, "jti") if "jti" in claims else None
     expires_s = _times(claims, provider, now_s)
@@ -212,27 +214,28 @@ def _times(claims: dict[str, Json], provider: Provider, now_s: float) -> float:
     if expires_s + LEEWAY_S <= now_s:
         raise TokenRefused(
             Outcome.TIME,
-            f"the token ended {now_s - expires_s:.0f} s ago",
+            f"the token ended {now_s - expires_s:.0f} s ago by its claim `exp`",
             hint="Ask the provider for a new token; compare the clocks if it is a new one.",
         )
     if issued_s - LEEWAY_S > now_s:
         raise TokenRefused(
             Outcome.TIME,
-            f"the token is issued {issued_s - now_s:.0f} s in the future",
+            f"the token is issued {issued_s - now_s:.0f} s in the future by its claim `iat`",
             hint="Compare the clocks of the provider and the issuer's host.",
         )
     if "nbf" in claims and (begins_s := _time(claims, "nbf")) - LEEWAY_S > now_s:
         raise TokenRefused(
             Outcome.TIME,
-            f"the token is not valid for another {begins_s - now_s:.0f} s",
+            f"the token is not valid for another {begins_s - now_s:.0f} s by its claim `nbf`",
             hint="Compare the clocks of the provider and the issuer's host.",
         )
     if expires_s <= issued_s:
-        raise TokenRefused(Outcome.TIME, "the token ends before it is issued")
+        raise TokenRefused(Outcome.TIME, "the token ends before it is issued, by its claims `exp` and `iat`")
     if expires_s - issued_s > provider.max_token_s:
         raise TokenRefused(
             Outcome.TIME,
-            f"the token lives {expires_s - issued_s:.0f} s, at most {provider.max_token_s:.0f} s are allowed",
+            f"the token lives {expires_s - issued_s:.0f} s by its claims `exp` and `iat`,"
+            f" at most {provider.max_token_s:.0f} s are allowed",
             hint="Ask the provider for a token of a shorter life, or raise `max_token_s` of the provider.",
         )
     return expires_s

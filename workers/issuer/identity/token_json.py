@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from workers.issuer.identity.refusals import Outcome, TokenRefused
+from workers.issuer.identity.refusals import Outcome, TokenRefused, shown
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -30,7 +30,7 @@ MAX_VALUES: Final = 512
 def read_object(part: str, what: str) -> dict[str, Json]:
     """The object in a part of a token: base64url without padding (RFC 7515 2), then JSON. Raises ``TokenRefused``.
 
-    ``what``: name of the part, for the message, which quotes nothing of its content.
+    ``what``: name of the part, for the message, which quotes nothing of its content but a name that an object has twice.
     """
     return parse_object(decode_part(part, what), what)
 
@@ -54,8 +54,8 @@ def parse_object(raw: bytes, what: str) -> dict[str, Json]:
         value: Json = json.loads(
             raw.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
         )
-    except _RepeatedName:
-        raise TokenRefused(Outcome.MALFORMED, f"the token's {what} has a name twice") from None
+    except _RepeatedName as error:
+        raise TokenRefused(Outcome.MALFORMED, f"the token's {what} has the name {error} twice") from None
     except RecursionError:
         raise TokenRefused(Outcome.MALFORMED, f"the token's {what} is nested too deeply") from None
     except ValueError:  # no UTF-8, no JSON, a number of more than 4,300 digits
@@ -67,13 +67,17 @@ def parse_object(raw: bytes, what: str) -> dict[str, Json]:
 
 
 class _RepeatedName(ValueError):
-    """An object has a name twice."""
+    """An object has a name twice; its text is the name as a caller may see it."""
 
 
 def _object(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _RepeatedName
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _RepeatedName(shown(name))
+            seen.add(name)
     return found
 
 

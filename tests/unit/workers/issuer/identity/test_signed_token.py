@@ -9,7 +9,18 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.support.issuer.bad_tokens import ALGORITHMS, BAD, CI, EC_KEY, HEADER, URL, now, part, raw_token
+from tests.support.issuer.bad_tokens import (
+    ALGORITHMS,
+    BAD,
+    CI,
+    EC_KEY,
+    HEADER,
+    URL,
+    now,
+    part,
+    raw_token,
+    with_payload,
+)
 from workers.issuer.identity.provider_keys import ProviderKeys, usable_keys
 from workers.issuer.identity.refusals import TokenRefused
 from workers.issuer.identity.signed_token import Provider, TokenVerifier, UnknownKey
@@ -116,3 +127,12 @@ def test_tokens_with_one_jti_are_one_use_for_each_provider() -> None:
     theirs = replace(keys(), issuer_url=OTHER.issuer_url)
     other = VERIFIER.verify(CI.token(jti="a", iss=OTHER.issuer_url), OTHER, theirs, time.time())
     assert other.use_id != verify(CI.token(jti="a")).use_id
+
+
+def test_a_name_that_is_there_twice_is_told_in_ascii_and_cut() -> None:
+    """It is the caller's own, and may be as long as the token."""
+    name = "м" * 1000
+    refusal = refused(with_payload(lambda text: f'{text[:-1]}, "{name}": 1, "{name}": 2}}'))
+    assert '"\\u043c\\u043c' in refusal.message
+    assert "… twice" in refusal.message
+    assert len(refusal.message) < 200
