@@ -29,6 +29,12 @@ _FAILED: Final = 2
 
 _INTERRUPTED: Final = 130
 
+_KEY_ID_DIGITS: Final = 16
+"""Of a key ID: the low 64 bits of the fingerprint (RFC 4880 12.2)."""
+
+_SHORT_ID_DIGITS: Final = 8
+"""Of the short key IDs that gpg once showed: a graphics card makes another key with the same one in seconds (evil32.com)."""
+
 
 class _Failed(Exception):
     """A sentence for the person."""
@@ -42,10 +48,21 @@ class Certificate(NamedTuple):
     user_ids: list[str]
 
     def is_meant_by(self, user: str) -> bool:
-        """Whether ``--local-user`` means it: by the key's name, by fingerprint or key ID, or by a part of a user ID."""
-        wanted = user.replace(" ", "").removeprefix("0x").removesuffix("!").upper()
-        by_id = len(wanted) >= 8 and self.key.fingerprint.hex().upper().endswith(wanted)
-        return user == self.name or by_id or any(user in user_id for user_id in self.user_ids)
+        """Whether ``--local-user`` means it: by the key's name, by fingerprint or key ID of 16 digits, or by a part of a user ID."""
+        fingerprint = self.key.fingerprint.hex().upper()
+        if user == self.name or _digits(user) in {fingerprint, fingerprint[-_KEY_ID_DIGITS:]}:
+            return True
+        return bool(user.strip()) and any(user in user_id for user_id in self.user_ids)
+
+    def has_short_id(self, user: str) -> bool:
+        """Whether ``--local-user`` is the end of the fingerprint, and too short or too long for a key ID."""
+        wanted = _digits(user)
+        return len(wanted) >= _SHORT_ID_DIGITS and self.key.fingerprint.hex().upper().endswith(wanted)
+
+
+def _digits(user: str) -> str:
+    """Digits of a fingerprint or key ID as gpg takes them: in groups, after 0x, with the mark of an exact key at the end."""
+    return user.replace(" ", "").upper().removeprefix("0X").removesuffix("!")
 
 
 def main() -> int:
@@ -127,8 +144,17 @@ def _chosen(user: str | None) -> Certificate:
     found = [each for each in certificates if user is None or each.is_meant_by(user)]
     if len(found) == 1:
         return found[0]
+    if user is not None and not found and (short := [x for x in certificates if x.has_short_id(user)]):
+        meant = " or ".join(x.key.fingerprint.hex().upper() for x in short)
+        raise _Failed(
+            f"{user} is no whole key ID, and keys with the same end can be made: give all 16 digits, or the fingerprint ({meant})"
+        )
     known = ", ".join(each.name for each in certificates) or "none"
-    problem = f"{len(found)} certificates are meant by {user}" if user else "several keys are there: name one"
+    problem = (
+        f"{len(found)} certificates are meant by {user}"
+        if user is not None
+        else "several keys are there: name one"
+    )
     raise _Failed(f"{problem}; there are certificates for: {known} (sigmill run --pgp KEY=FILE)")
 
 
