@@ -22,10 +22,11 @@ _ID: Final = "{acme}" + "0" * 32
 
 
 def _relay_request(data: bytes) -> None:
-    """Every body is read as each request, or refused; so is each envelope of a submit."""
+    """Every body is read as each request, or refused; so is each envelope of a submit. The tenant is the same read alone."""
     for kind in _REQUESTS:
         with suppress(EnvelopeMalformed):
             request = messages.decoded(data, kind)
+            assert messages.decoded(data, messages.TenantOf).tenant == request.tenant
             if isinstance(request, messages.SubmitRequest):
                 for each in request.envelopes:
                     with suppress(SigningError):

@@ -92,13 +92,16 @@ class Admission:
             raise self._shed("the relay has too many bodies in hand", "bodies")
         self._body_bytes += count
 
+    def check_request(self) -> None:
+        """Raise ``Shed`` where the relay takes no further request, of whichever tenant."""
+        self._check_draining()
+        if not self._requests.are_free():
+            raise self._shed("the relay has too many requests in hand", "requests")
+
     @contextlib.contextmanager
     def request(self, tenant: str) -> Iterator[None]:
         """Within the block the relay has one request of the tenant more in hand. Raises ``Shed``."""
-        if self.draining:
-            raise self._shed("the relay is being stopped", "draining")
-        if not self._requests.are_free():
-            raise self._shed("the relay has too many requests in hand", "requests")
+        self.check_request()
         if not self._requests.may_take(tenant):
             raise self._shed(
                 "the relay has too many requests of this tenant in hand, or of others of its Redis",
@@ -108,21 +111,32 @@ class Admission:
         with self._requests.held(tenant):
             yield
 
-    @contextlib.contextmanager
-    def waiting_client(self, tenant: str, jobs: int) -> Iterator[None]:
-        """Within the block one client more of the tenant waits, for so many jobs. Raises ``Shed``."""
-        if self.draining:
-            raise self._shed("the relay is being stopped", "draining")
+    def check_client(self, jobs: int = 1) -> None:
+        """Raise ``Shed`` where no further client may wait, of whichever tenant, for so many jobs."""
+        self._check_draining()
         if not (self._waiting.are_free() and self._jobs.are_free(jobs)):
             raise self._shed("too many clients wait at the relay", "waiting")
+
+    def check_client_of(self, tenant: str, jobs: int = 1) -> None:
+        """Raise ``Shed`` where no further client of the tenant may wait, for so many jobs."""
+        self.check_client(jobs)
         if not (self._waiting.may_take(tenant) and self._jobs.may_take(tenant, jobs)):
             raise self._shed(
                 "too many clients of this tenant wait at the relay, or of others of its Redis",
                 "tenant",
                 tenant,
             )
+
+    @contextlib.contextmanager
+    def waiting_client(self, tenant: str, jobs: int) -> Iterator[None]:
+        """Within the block one client more of the tenant waits, for so many jobs. Raises ``Shed``."""
+        self.check_client_of(tenant, jobs)
         with self._waiting.held(tenant), self._jobs.held(tenant, jobs):
             yield
+
+    def _check_draining(self) -> None:
+        if self.draining:
+            raise self._shed("the relay is being stopped", "draining")
 
     def _shed(self, message: str, cause: str, tenant: str = "") -> Shed:
         spread_s = (_MOST_RETRY_S - _LEAST_RETRY_S) * self._randomness.random()

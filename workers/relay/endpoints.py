@@ -58,9 +58,8 @@ class Endpoints:
         self._queues = queues
         self._admission = admission
         self._metrics = metrics
-        self._posts: dict[str, Callable[[bytes], Awaitable[Reply]]] = {
+        self._posts: dict[str, Callable[[TenantQueue, bytes], Awaitable[Reply]]] = {
             messages.JOBS: self._submit,
-            messages.RESULTS: self._results,
             messages.STATES: self._states,
             messages.CANCEL: self._cancel,
             messages.RECEIPTS: self._receipts,
@@ -73,27 +72,37 @@ class Endpoints:
     @property
     def paths(self) -> frozenset[str]:
         """The known paths."""
-        return frozenset(self._posts) | frozenset(self._gets)
+        return frozenset(self._posts) | frozenset(self._gets) | {messages.RESULTS}
 
     def method(self, path: str) -> str:
         """HTTP method of a known path."""
-        return "POST" if path in self._posts else "GET"
+        return "GET" if path in self._gets else "POST"
+
+    def check_room(self, path: str) -> None:
+        """Raise ``Shed`` where no tenant's message to this path would be taken now: before its body is received."""
+        if path == messages.RESULTS:
+            self._admission.check_client()
+        else:
+            self._admission.check_request()
 
     async def post(self, path: str, body: bytes) -> Reply:
-        """Answer to a message. Raises ``EnvelopeMalformed`` where it is none, ``Shed`` where the relay has too much in hand."""
-        return await self._posts[path](body)
+        """Answer to a message. Raises ``EnvelopeMalformed`` where it is none, ``Shed`` where the relay has too much in hand.
+
+        Of a message that is shed only the tenant is decoded.
+        """
+        tenant = messages.decoded(body, messages.TenantOf).tenant
+        if path == messages.RESULTS:
+            return await self._results(self._queue(tenant), body)
+        with self._in_hand(tenant) as queue:
+            return await self._posts[path](queue, body)
 
     async def get(self, path: str, tenant: str) -> Reply:
         """Answer to a question about one tenant."""
         with self._in_hand(tenant) as queue:
             return await self._gets[path](queue)
 
-    async def _submit(self, body: bytes) -> Reply:
-        request = messages.decoded(body, messages.SubmitRequest)
-        with self._in_hand(request.tenant) as queue:
-            return await self._submitted(queue, request.envelopes)
-
-    async def _submitted(self, queue: TenantQueue, envelopes: Sequence[messages.SubmittedEnvelope]) -> Reply:
+    async def _submit(self, queue: TenantQueue, body: bytes) -> Reply:
+        envelopes = messages.decoded(body, messages.SubmitRequest).envelopes
         receipts: list[Receipt | None] = []
         submissions: list[Submission] = []
         for number, each in enumerate(envelopes, 1):
@@ -130,9 +139,9 @@ class Endpoints:
             receipt=each.receipt,
         )
 
-    async def _results(self, body: bytes) -> Reply:
+    async def _results(self, queue: TenantQueue, body: bytes) -> Reply:
+        self._admission.check_client_of(queue.tenant)
         request = messages.decoded(body, messages.PollRequest)
-        queue = self._queue(request.tenant)
         ours, foreign = _split(queue.tenant, request.job_ids)
         with self._admission.waiting_client(queue.tenant, len(request.job_ids)):
             wait_s = 0.0 if foreign or not ours else request.wait_ms / 1000
@@ -140,11 +149,10 @@ class Endpoints:
         answer = messages.PollAnswer(found.found, (*found.unknown, *foreign))
         return Reply(messages.encoded(answer), last=self._admission.draining)
 
-    async def _states(self, body: bytes) -> Reply:
+    async def _states(self, queue: TenantQueue, body: bytes) -> Reply:
         request = messages.decoded(body, messages.IdsRequest)
-        with self._in_hand(request.tenant) as queue:
-            ours, _ = _split(queue.tenant, request.job_ids)
-            states = await queue.access.look_up(ours, confirmed=queue.access.confirms) if ours else []
+        ours, _ = _split(queue.tenant, request.job_ids)
+        states = await queue.access.look_up(ours, confirmed=queue.access.confirms) if ours else []
         known = dict(zip(ours, states, strict=True))
         return Reply(
             messages.encoded(
@@ -152,18 +160,16 @@ class Endpoints:
             )
         )
 
-    async def _cancel(self, body: bytes) -> Reply:
+    async def _cancel(self, queue: TenantQueue, body: bytes) -> Reply:
         request = messages.decoded(body, messages.CancelRequest)
-        with self._in_hand(request.tenant) as queue:
-            _refuse_foreign(queue.tenant, request.job_ids)
-            statuses = await queue.access.cancel(request.client, request.job_ids, now_ms=unix_ms())
+        _refuse_foreign(queue.tenant, request.job_ids)
+        statuses = await queue.access.cancel(request.client, request.job_ids, now_ms=unix_ms())
         return Reply(messages.encoded(statuses))
 
-    async def _receipts(self, body: bytes) -> Reply:
+    async def _receipts(self, queue: TenantQueue, body: bytes) -> Reply:
         request = messages.decoded(body, messages.IdsRequest)
-        with self._in_hand(request.tenant) as queue:
-            _refuse_foreign(queue.tenant, request.job_ids)
-            proofs = await queue.access.receipts(request.job_ids) if request.job_ids else []
+        _refuse_foreign(queue.tenant, request.job_ids)
+        proofs = await queue.access.receipts(request.job_ids) if request.job_ids else []
         return Reply(messages.encoded(proofs))
 
     async def _directory(self, queue: TenantQueue) -> Reply:

@@ -85,6 +85,7 @@ class RelaySite:
             raise UnknownPath(f"there is no {request.method[:16]} of this path")
         if request.method == "GET":
             return await self._endpoints.get(path, request.query.get("tenant", ""))
+        self._endpoints.check_room(path)  # what is shed anyway is neither received nor decoded
         with self._admission.body() as body:
             raw = await receive(
                 request, body, most_bytes=messages.MOST_BODY_BYTES, within_s=self._limits.body_s

@@ -49,6 +49,12 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     """A message; fields may be added at its end, with a default."""
 
 
+class TenantOf(msgspec.Struct, frozen=True, array_like=True):
+    """Tenant of any message to a relay; what follows it is skipped, not decoded."""
+
+    tenant: Name
+
+
 class SubmittedEnvelope(_Message, frozen=True):
     """One sealed envelope, and what its client wants beside it."""
 

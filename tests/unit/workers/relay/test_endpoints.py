@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Never, cast
 
@@ -257,3 +258,34 @@ async def test_requests_of_a_tenant_whose_redis_is_silent_leave_room_for_others(
         second.cancel()
         await asyncio.wait([first, second])
     assert made.admission.requests == 0
+
+
+@pytest.mark.parametrize("path", [messages.JOBS, messages.STATES, messages.CANCEL, messages.RECEIPTS])
+@pytest.mark.parametrize("tenants, full", [(1, "requests"), (2, "tenant_requests")])
+async def test_of_a_message_that_is_shed_nothing_but_the_tenant_is_decoded(
+    path: str, tenants: int, full: str
+) -> None:
+    """A relay that has too much in hand does no work for it; the rest of the message may be anything."""
+    made = EndpointSetup({"globex": SilentQueue()} if tenants > 1 else None)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3 - tenants):
+            stack.enter_context(made.admission.request("acme"))
+        with pytest.raises(Shed) as shed:
+            await made.endpoints.post(path, messages.encoded(["acme", "rubbish"]))
+    assert shed.value.cause == full
+    with pytest.raises(EnvelopeMalformed):
+        await made.endpoints.post(path, messages.encoded(["acme", "rubbish"]))
+    assert made.admission.requests == 0
+
+
+@pytest.mark.parametrize("tenants, full", [(1, "waiting"), (2, "tenant")])
+async def test_of_a_poll_that_is_shed_nothing_but_the_tenant_is_decoded(tenants: int, full: str) -> None:
+    made = EndpointSetup({"globex": SilentQueue()} if tenants > 1 else None)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5 - tenants):
+            stack.enter_context(made.admission.waiting_client("acme", 1))
+        with pytest.raises(Shed) as shed:
+            await made.endpoints.post(messages.RESULTS, messages.encoded(["acme", "rubbish"]))
+    assert shed.value.cause == full
+    with pytest.raises(EnvelopeMalformed):
+        await made.endpoints.post(messages.RESULTS, messages.encoded(["acme", "rubbish"]))
