@@ -60,10 +60,17 @@ async def crash(redis: RedisProcess) -> None:
     await asyncio.to_thread(redis.start)
 
 
+def has_answered(redis: RedisProcess, error: str) -> bool:
+    """Whether a client was answered with this error; not while Redis itself cannot be asked."""
+    with contextlib.suppress(OSError, RedisFailed):
+        return f"errorstat_{error}" in redis.info("errorstats")
+    return False
+
+
 async def answered(redis: RedisProcess, error: str) -> None:
     """Wait for ``LASTS_S``, and longer where no client was answered with this error yet."""
     await asyncio.sleep(LASTS_S)
-    await until_async(lambda: f"errorstat_{error}" in redis.info("errorstats"), f"{error} is answered")
+    await until_async(lambda: has_answered(redis, error), f"{error} is answered")
 
 
 async def freeze(redis: RedisProcess, lasts_s: float = LASTS_S) -> None:
@@ -102,34 +109,46 @@ async def fill_memory(redis: RedisProcess) -> None:
 
 
 async def load_slowly(redis: RedisProcess) -> None:
-    """A restart with an append-only file that takes a second or two to read: LOADING."""
-    filler = "for i = 1, 3000 do redis.call('SET', 'sigmill:filler:' .. i, '') end"
+    """A restart with an append-only file that takes seconds to read, until a client was answered LOADING."""
+    filler = "for i = 1, 20000 do redis.call('SET', 'sigmill:filler:' .. i, '') end"
     redis.command("EVAL", filler, "0")
     await asyncio.to_thread(redis.kill)
     redis.configure(key_load_delay="150")  # us; with the kernel's own share of a short sleep
-    await asyncio.to_thread(redis.start)
+    starting = asyncio.create_task(asyncio.to_thread(redis.start))
+    await answered(redis, "LOADING")
+    redis.command("CONFIG", "SET", "key-load-delay", "0")
+    await starting
     redis.configure(key_load_delay="0")
 
 
 async def run_long_script(redis: RedisProcess) -> None:
-    """BUSY, until it is killed."""
+    """BUSY, until the script is killed; once more where no client was answered so. INFO is answered after the script only."""
 
     def spin() -> None:
         with contextlib.suppress(RedisFailed):
             redis.command("EVAL", "while true do end", "0")
 
-    spinning = asyncio.create_task(asyncio.to_thread(spin))
-    await asyncio.sleep(LASTS_S)
-    assert redis.command("SCRIPT", "KILL") == b"+OK"
-    await spinning
+    def killed() -> bool:
+        with contextlib.suppress(RedisFailed):  # NOTBUSY: it has not begun
+            return redis.command("SCRIPT", "KILL") == b"+OK"
+        return False
+
+    while not has_answered(redis, "BUSY"):
+        spinning = asyncio.create_task(asyncio.to_thread(spin))
+        await asyncio.sleep(LASTS_S)
+        await until_async(killed, "the script is killed")
+        await spinning
 
 
 async def flush_scripts(redis: RedisProcess) -> None:
-    """NOSCRIPT, again and again."""
-    until_s = time.monotonic() + LASTS_S
-    while time.monotonic() < until_s:
+    """NOSCRIPT, again and again for ``LASTS_S``, and longer where no client was answered so yet."""
+    least_s = time.monotonic() + LASTS_S
+
+    def over() -> bool:
         redis.command("SCRIPT", "FLUSH")
-        await asyncio.sleep(0.02)
+        return time.monotonic() > least_s and has_answered(redis, "NOSCRIPT")
+
+    await until_async(over, "NOSCRIPT is answered")
 
 
 async def fail_to_save(redis: RedisProcess) -> None:
