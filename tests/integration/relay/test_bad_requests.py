@@ -9,10 +9,13 @@ import os
 import msgspec
 import pytest
 
-from queueing import SigningClient
+from queueing import Signature, SigningClient
 from queueing.client.delivery import relay_messages as messages
+from queueing.protocol.envelope import read_unverified
+from queueing.protocol.jobs import job_id_of
 from queueing.protocol.priorities import Priority
 from tests.support.farm.farm import Farm, digests
+from tests.support.relay.envelopes import envelope
 from tests.support.relay.relay_process import RelayProcess
 
 
@@ -92,19 +95,30 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
 
 
+def repeats(answer: bytes, raw: bytes) -> bool:
+    """Whether the answer has eight bytes in a row of what was sent."""
+    return any(answer[i : i + 8] in raw[:200_000] for i in range(len(answer) - 7))
+
+
 async def test_each_is_refused_with_a_sentence_and_harms_nobody(farm: Farm, relay: RelayProcess) -> None:
-    """A code, no byte of the request, and the connection is closed. A client signs before, meanwhile and after."""
+    """A code, nothing that the request says, and the connection is closed. A client signs before, meanwhile and after."""
     async with SigningClient(relay.client_config(farm.config), farm.key) as client:
+        before, meanwhile, after = digests(3)
+        assert (await client.sign("release", before, timeout_s=30.0)).verified
+        signing = asyncio.create_task(client.sign("release", meanwhile, timeout_s=30.0))
         wrong = {}
         for name, (raw, status) in BAD.items():
             answer = await asyncio.wait_for(relay.exchange(raw), 20.0)
             if not answer and len(raw) > 64 * 1024:
                 continue  # a peer that still sends may see the reset before the answer
-            refusal = json.loads(answer.partition(b"\r\n\r\n")[2] or b"{}")
-            if status_of(answer) != status or not refusal.get("code") or not refusal.get("message"):
+            head, _, body = answer.partition(b"\r\n\r\n")
+            refusal = json.loads(body or b"{}")
+            told = refusal.get("code") and refusal.get("message") and b"connection: close" in head.lower()
+            if status_of(answer) != status or not told or repeats(body, raw):
                 wrong[name] = answer[:300]
         assert not wrong
-        await client.sign("release", digests(1)[0], timeout_s=30.0)
+        assert (await signing).verified
+        assert (await client.sign("release", after, timeout_s=30.0)).verified
     assert relay.metric('sigmill_relay_requests_total{endpoint="jobs",outcome="refused"}') >= 8
     assert "relay.request_failed" not in relay.events()
     assert relay.rss_mib < 300
@@ -130,9 +144,18 @@ async def test_silent_connections_are_cut(relay: RelayProcess) -> None:
 async def test_a_sealed_envelope_that_is_none_costs_its_own_place_only(
     farm: Farm, relay: RelayProcess
 ) -> None:
-    """Of another tenant or service, cut or changed: refused by the relay, the others of the request are taken."""
-    answer = await relay.exchange(
-        request("/v1/jobs", jobs(b"", b"x", bytes(190_000)), headers="Connection: close\r\n")
-    )
+    """Of another tenant or service, cut or none at all: refused by the relay; the others of the request are taken and signed."""
+    one, two = envelope(farm, 1).sealed, envelope(farm, 2).sealed
+    foreign = envelope(farm, 3, tenant="globex").sealed, envelope(farm, 4, audience="other/eu").sealed
+    sealed = (b"", one, b"x", *foreign, one[:-1], bytes(190_000), two)
+    answer = await relay.exchange(request("/v1/jobs", jobs(*sealed), headers="Connection: close\r\n"))
     replies = messages.decoded(answer.partition(b"\r\n\r\n")[2], messages.SubmitAnswer).replies
-    assert {each.refusal.code for each in replies if each.refusal} == {"envelope.malformed"}
+    bad, foreign_bad = "envelope.malformed", "envelope.audience"
+    assert [each.refusal.code if each.refusal else str(each.status) for each in replies] == [
+        *(bad, "accepted", bad, foreign_bad, foreign_bad, bad, bad, "accepted"),
+    ]
+    taken = [read_unverified(each).envelope for each in (one, two)]
+    async with SigningClient(relay.client_config(farm.config), farm.key) as client:
+        for each in taken:
+            signed = await client.wait(job_id_of(each.tenant, each.idempotency_key), timeout_s=30.0)
+            assert [type(outcome) for outcome in signed] == [Signature] * 64

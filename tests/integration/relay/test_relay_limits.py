@@ -8,16 +8,12 @@ import pytest
 
 from queueing import SigningClient
 from queueing.client.delivery import relay_messages as messages
-from queueing.client.identity.credentials import StaticIdentity
-from queueing.client.signing_request import EnvelopeBuilder, SigningRequest, Target
 from queueing.errors import LimitBacklog
 from queueing.protocol import keyspace
-from queueing.protocol.algorithms import Algorithm
-from queueing.protocol.priorities import Priority
-from queueing.unix_time import unix_ms
 from tests.support.farm.farm import Farm, digests
+from tests.support.relay.envelopes import envelope
 from tests.support.relay.relay_process import RelayProcess
-from tests.support.waiting import until
+from tests.support.waiting import until, until_async
 
 
 @pytest.fixture
@@ -35,23 +31,6 @@ def post(path: str, message: object, *, close: bool = True) -> bytes:
     )
 
 
-def envelope(farm: Farm, number: int) -> messages.SubmittedEnvelope:
-    identity = StaticIdentity("ci", farm.key)
-    builder = EnvelopeBuilder(
-        audience=farm.config.audience,
-        tenant="acme",
-        identity=identity,
-        ttl_ms=60_000,
-        reply_id="",
-        now_ms=unix_ms,
-    )
-    target = Target("release", 0, Algorithm.ECDSA_SHA_256)
-    request = SigningRequest.of(target, digests(64, salt=str(number)), f"run-{number}")
-    return messages.SubmittedEnvelope(
-        builder.seal_with(identity.held, request).sealed, Priority.NORMAL, receipt=False
-    )
-
-
 def head_of(answer: bytes) -> tuple[int, str]:
     """Status, and the headers in lower case."""
     head = answer.partition(b"\r\n\r\n")[0].decode().lower()
@@ -59,7 +38,7 @@ def head_of(answer: bytes) -> tuple[int, str]:
 
 
 async def test_a_full_backlog_is_429_with_a_time(farm: Farm, relay: RelayProcess) -> None:
-    """A client waits for that time, until its deadline; what was accepted before stays."""
+    """A client waits for that time, until its deadline, and does not ask again before it; what was accepted before stays."""
     await farm.responder.pause()
     await farm.redis.hset(keyspace.caps("acme"), "digests", "64")  # type: ignore[misc]  # redis-py's union
     accepted = await relay.exchange(post(messages.JOBS, messages.SubmitRequest("acme", (envelope(farm, 1),))))
@@ -76,6 +55,7 @@ async def test_a_full_backlog_is_429_with_a_time(farm: Farm, relay: RelayProcess
     async with SigningClient(relay.client_config(farm.config), farm.key) as client:
         with pytest.raises(LimitBacklog):
             await client.submit("release", digests(64, salt="3"), timeout_s=0.5)
+    assert relay.metric('sigmill_relay_requests_total{endpoint="jobs",outcome="limited"}') == 2
     await farm.redis.delete(keyspace.caps("acme"))
 
 
@@ -123,9 +103,9 @@ async def test_waiting_clients_are_shed_and_answered_at_the_end(farm: Farm, rela
 
 
 async def test_without_redis_a_request_is_503(farm: Farm, relay: RelayProcess) -> None:
-    """With a time and a code: a client waits and tries again."""
+    """With a time and a code: a client waits and tries again, and signs once the relay reaches Redis."""
     relay.stop()
-    relay.redis = 'unix_socket = "/nowhere/redis.sock"'
+    redis, relay.redis = relay.redis, 'unix_socket = "/nowhere/redis.sock"'
     relay.start()
     answer = await relay.exchange(post(messages.JOBS, messages.SubmitRequest("acme", (envelope(farm, 1),))))
     status, head = head_of(answer)
@@ -133,3 +113,12 @@ async def test_without_redis_a_request_is_503(farm: Farm, relay: RelayProcess) -
     assert "\r\nretry-after: " in head
     assert b'"queue.unavailable"' in answer
     assert relay.metric('sigmill_relay_requests_total{endpoint="jobs",outcome="unavailable"}') == 1
+    refused = 'sigmill_relay_requests_total{endpoint="directory",outcome="unavailable"}'
+    async with SigningClient(relay.client_config(farm.config), farm.key) as client:
+        signing = asyncio.create_task(client.sign("release", digests(1)[0], timeout_s=60.0))
+        await until_async(lambda: relay.metric(refused) >= 2, "the client has tried again")
+        assert not signing.done()
+        relay.stop()
+        relay.redis = redis
+        relay.start()
+        assert (await signing).verified

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.exceptions import NoPermissionError
 
 from queueing import SigningClient
+from queueing.protocol import keyspace
+from queueing.redis.connection import connect
 from tests.support.relay.relay_process import RelayProcess
 from tests.support.rig.operator import make_user
 from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
@@ -65,9 +68,10 @@ async def test_every_digest_has_one_outcome(rig: Rig, worker: WorkerProcess, rel
 async def test_the_tenants_own_redis_user_is_enough(
     rig: Rig, worker: WorkerProcess, relay: RelayProcess
 ) -> None:
-    """The relay needs no right that a client of the tenant does not have; it reaches no other key."""
+    """The relay asks for nothing that this user may not do; and the user reaches no key of another tenant."""
     relay.stop()
     user = make_user(rig, "--tenant", "acme")
+    rig.redis.command("ACL", "LOG", "RESET")
     relay.redis = f'unix_socket = "{user.unix_socket}"\nusername = "{user.username}"\npassword_file = "{user.password_file}"'
     relay.start()
     async with SigningClient(relay.client_config(rig.client_config("acme")), rig.keys["acme"]) as client:
@@ -76,4 +80,13 @@ async def test_the_tenants_own_redis_user_is_enough(
         assert await client.wait(job.job_ids[0], timeout_s=30.0)
         assert await client.wait(job, timeout_s=30.0) == first
         await client.cancel(job.job_ids)
+    assert relay.stop() == 0
     assert not [event for event in relay.events() if "failed" in event or "refuse" in event]
+    assert rig.redis.command("ACL", "LOG") == b"*0"
+    redis = connect(user)
+    try:
+        assert await redis.get(keyspace.directory("acme")) is not None
+        with pytest.raises(NoPermissionError):
+            await redis.get(keyspace.directory("globex"))
+    finally:
+        await redis.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ async def test_digests_are_signed_and_verified(client: SigningClient) -> None:
         assert all(each.verified for each in many)
         async with contextlib.aclosing(client.sign_many("release", digests(300, salt="s"))) as stream:
             outcomes = [outcome async for outcome in stream]
-    assert [type(outcome) for outcome in outcomes] == [Signature] * 300
+    assert [isinstance(outcome, Signature) and outcome.verified for outcome in outcomes] == [True] * 300
 
 
 async def test_a_repeated_run_gets_the_same_signatures(farm: Farm, client: SigningClient) -> None:
@@ -93,14 +94,15 @@ async def test_another_certificate_is_refused_at_once(
     other.write()
     config = relay.client_config(farm.config)
     async with SigningClient(replace(config, ca_file=str(other.ca_file)), farm.key) as client:
-        with pytest.raises(ConfigError, match="certificate of the relay is refused"):
+        with pytest.raises(ConfigError, match="certificate of the relay is refused") as refused:
             await client.sign("release", digests(1)[0])
+    assert "ca_file" in str(refused.value)
 
 
 async def test_a_client_that_was_created_for_a_relay_signs(
     farm: Farm, relay: RelayProcess, tmp_path: Path
 ) -> None:
-    """`sigmill clients create --url` writes the file, and every command of a build host takes it."""
+    """`sigmill clients create --url` writes the file, and each command that talks to the queue of a build host takes it."""
     out = tmp_path / "made"
     command = ["clients", "create", "ci", "--tenant", "acme", "--audience", farm.config.audience]
     command += ["--service-key", farm.config.service_public_keys[0], "--out", str(out)]
@@ -111,15 +113,23 @@ async def test_a_client_that_was_created_for_a_relay_signs(
     farm.key.write(out / "client.key")
     for name in ("a.bin", "b.bin"):
         (tmp_path / name).write_bytes(name.encode())
-    words = [
-        "sign",
-        "--config",
-        str(out / "client.toml"),
-        "--key",
-        "release",
-        "--out-dir",
-        str(tmp_path / "s"),
-    ]
-    signed = await asyncio.to_thread(sigmill, *words, str(tmp_path / "a.bin"), str(tmp_path / "b.bin"))
-    assert signed.returncode == 0, signed.stderr
+    files = str(tmp_path / "a.bin"), str(tmp_path / "b.bin")
+
+    async def run(command: str, *words: str, code: int = 0) -> str:
+        """What the command prints."""
+        done = await asyncio.to_thread(sigmill, command, "--config", str(out / "client.toml"), *words)
+        assert done.returncode == code, (command, done.stderr)
+        return done.stdout
+
+    await run("sign", "--key", "release", "--out-dir", str(tmp_path / "s"), *files)
     assert len(list((tmp_path / "s").rglob("*.sig"))) == 2
+    lines = tmp_path / "lines.json"
+    lines.write_text(await run("sign", "--json", "--key", "release", *files))
+    await run("verify", str(lines))
+    assert "release" in await run("directory")
+    job = tmp_path / "job.json"
+    job.write_text(await run("submit", "--json", "--key", "release", "--request-id", "later", *files))
+    assert len((await run("wait", "--json", "--job", str(job))).splitlines()) == 2
+    (job_id,) = json.loads(job.read_text())["job_ids"]
+    assert json.loads(await run("status", "--json", job_id))["state"] == "done"
+    assert "not-queued" in await run("cancel", job_id, code=1)
