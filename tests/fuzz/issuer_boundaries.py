@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from queueing.errors import GrantMalformed
+from queueing.protocol.grants.grant_request import GrantRequest, encode_json, read_request, tenant_of
 from workers.issuer.frames import Granted, Refused, RequestGrant, decode_answer, encode_frame, read_requests
 from workers.issuer.identity.certificates import CertificateVerifier
 from workers.issuer.identity.claims import AmbiguousClaim, find_claim
@@ -41,6 +43,13 @@ def _token(data: bytes) -> None:
         token = data.decode("latin-1")
         _VERIFIER.verify(token, _VERIFIER.provider_of(token), _KEYS, 1000.0)
         raise AssertionError("a token without a key was believed")
+
+
+def _grant_request(data: bytes) -> None:
+    """The tenant of a request, read alone, is that of the request."""
+    tenant = tenant_of(data)
+    with suppress(GrantMalformed):
+        assert read_request(data).tenant == tenant
 
 
 def _claims(data: bytes) -> None:
@@ -80,6 +89,16 @@ ISSUER_BOUNDARIES: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, .
     ),
     "issuer-certificate": (_certificate, (b"\x30\x03\x02\x01\x00",)),
     "issuer-claims": (_claims, (CLAIMS,)),
+    "issuer-grant-request": (
+        _grant_request,
+        (
+            encode_json(
+                GrantRequest(
+                    token="t", public_key=bytes(32), proof=bytes(64), tenant="acme", keys=("release",)
+                )
+            ),
+        ),
+    ),
     "issuer-keys": (
         _provider_keys,
         (

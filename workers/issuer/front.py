@@ -6,7 +6,9 @@ before this module is imported.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import GrantMalformed, Invalid, IssuerUnavailable, SigningError
@@ -18,14 +20,18 @@ from queueing.protocol.grants.grant_request import (
     GrantError,
     GrantIssued,
     encode_json,
+    tenant_of,
 )
 from workers.https.answers import json_answer, status_of
 from workers.https.body import UncountedBody, receive
 from workers.https.server import Bounds
 from workers.issuer.frames import Granted, Judged, Refused
 from workers.issuer.identity.refusals import Outcome
+from workers.issuer.lane_client import MOST_WAITING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aiohttp import web
     from aiohttp.web_request import BaseRequest
 
@@ -42,12 +48,53 @@ CONNECTION_S: Final = 30.0
 
 _UNKNOWN: Final = "unknown"
 
+_TIMES: Final = 3
+"""Share of the places before the lane: one tenant has at most three times as many as are free beside them, three quarters alone."""
+
+_RETRY_AFTER_S: Final = 2.0
+
 
 def bounds(connections: int) -> Bounds:
     """Bounds of a front's server. A request that has reached the lane is answered there, so that it is not cancelled here."""
     return Bounds(
         connections=connections, header_s=HEADER_S, connection_s=CONNECTION_S, cancel_when_left=False
     )
+
+
+class TenantPlaces:
+    """Places before the lane, of which no tenant takes all: the builds of one that come at once leave room for another's.
+
+    The tenant is what a request says of itself. So this is for farms that ask too often, and not against an attacker, who may
+    name any tenant; names of no tenant have one share together.
+    """
+
+    def __init__(self, whole: int) -> None:
+        self._whole = whole
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """Number of requests that have a place."""
+        return self._taken.total()
+
+    @contextlib.contextmanager
+    def held(self, tenant: str) -> Iterator[None]:
+        """Within the block the tenant has a place more. Raises ``IssuerUnavailable``. The first place may be the last that is free."""
+        free, own = self._whole - self.taken, self._taken[tenant]
+        if not free or (own and own + 1 > _TIMES * (free - 1)):
+            raise IssuerUnavailable(
+                "too many requests of this tenant wait before"
+                if free
+                else f"{self._whole} requests wait before",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._taken[tenant] += 1
+        try:
+            yield
+        finally:
+            self._taken[tenant] -= 1
+            if not self._taken[tenant]:
+                del self._taken[tenant]
 
 
 class Front:
@@ -57,6 +104,7 @@ class Front:
         self._configuration = configuration
         self._lane = lane
         self._metrics = metrics
+        self._places = TenantPlaces(MOST_WAITING)
         for outcome in Outcome:  # rate() does not see the first increase of a new series
             for provider in (*configuration.providers, *configuration.certificates, _UNKNOWN):
                 metrics.grants.labels(provider, outcome)
@@ -69,7 +117,8 @@ class Front:
             return _response(405, GrantMalformed("a request for a grant is a POST"))
         try:
             body = await receive(request, UncountedBody(), most_bytes=MAX_REQUEST_BYTES, within_s=BODY_S)
-            answer = await self._lane.ask(body, _certificate(request), check=request.path == CHECK_PATH)
+            with self._places.held(self._tenant(body)):
+                answer = await self._lane.ask(body, _certificate(request), check=request.path == CHECK_PATH)
         except IssuerUnavailable as error:
             self.count("", Outcome.UNAVAILABLE)
             return _response(503, error)
@@ -85,6 +134,14 @@ class Front:
             return _json(200, answer.body)
         self.count(answer.provider, answer.outcome)
         return _refusal(answer)
+
+    def _tenant(self, body: bytes) -> str:
+        """Tenant that the request names, if it has a file; '' for any other."""
+        tenant = tenant_of(body)
+        try:
+            return tenant if tenant and self._configuration.tenant_file(tenant).exists() else ""
+        except OSError:  # the front need not be able to read them
+            return ""
 
     def no_http(self) -> web.StreamResponse:
         """Answer to what the parser refuses."""

@@ -102,6 +102,10 @@ class GrantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             ) from None
 
 
+class _TenantOf(msgspec.Struct, frozen=True, kw_only=True):
+    tenant: Name
+
+
 class GrantIssued(msgspec.Struct, frozen=True, kw_only=True):
     """Answer with a grant; fields of later versions are ignored."""
 
@@ -143,6 +147,7 @@ _Answer = TypeVar("_Answer")
 
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(GrantRequest)
+_tenant_decoder = msgspec.json.Decoder(_TenantOf)
 _issued_decoder = msgspec.json.Decoder(GrantIssued)
 _judged_decoder = msgspec.json.Decoder(GrantJudged)
 _denied_decoder = msgspec.json.Decoder(GrantDenied)
@@ -187,6 +192,14 @@ def read_request(body: bytes) -> GrantRequest:
     if len(set(names := _names(body))) < len(names):
         raise GrantMalformed("the request for a grant has a field twice")
     return request
+
+
+def tenant_of(body: bytes) -> str:
+    """Tenant that a request names, with the rest of it unread and nothing verified; '' where it names none."""
+    try:
+        return _tenant_decoder.decode(body).tenant
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def read_answer(status: int, body: bytes) -> GrantIssued | GrantError:
