@@ -194,6 +194,12 @@ def decoded(raw: bytes, kind: type[T]) -> T:
     try:
         return msgspec.msgpack.decode(raw, type=kind)
     except msgspec.MsgspecError as error:
-        raise EnvelopeMalformed(f"the message cannot be read: {error}") from None
+        raise EnvelopeMalformed(f"the message cannot be read: {_problem(error)}") from None
     except (UnicodeDecodeError, RecursionError) as error:
         raise EnvelopeMalformed(f"the message cannot be read: {type(error).__name__}") from None
+
+
+def _problem(error: msgspec.MsgspecError) -> str:
+    """Sentence of msgspec without the value, which it quotes where it is none of an enumeration."""
+    said, _, place = str(error).rpartition(" - at ")
+    return f"Invalid enum value - at {place}" if said.startswith("Invalid enum value") else str(error)

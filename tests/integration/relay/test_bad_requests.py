@@ -63,7 +63,7 @@ BAD = {
     ),
     "a wait of a day": (request("/v1/results", msgspec.msgpack.encode(["acme", [], 86_400_000, False])), 400),
     "a priority that is none": (
-        request("/v1/jobs", msgspec.msgpack.encode(["acme", [[b"x", "first", False]]])),
+        request("/v1/jobs", msgspec.msgpack.encode(["acme", [[b"x", "before all others", False]]])),
         400,
     ),
     "a foreign job to cancel": (
@@ -101,7 +101,7 @@ def repeats(answer: bytes, raw: bytes) -> bool:
 
 
 async def test_each_is_refused_with_a_sentence_and_harms_nobody(farm: Farm, relay: RelayProcess) -> None:
-    """A code, nothing that the request says, and the connection is closed. A client signs before, meanwhile and after."""
+    """A code, no text of the request but its method, and the connection is closed. A client signs before, meanwhile and after."""
     async with SigningClient(relay.client_config(farm.config), farm.key) as client:
         before, meanwhile, after = digests(3)
         assert (await client.sign("release", before, timeout_s=30.0)).verified

@@ -51,3 +51,11 @@ def test_rubbish_is_malformed(raw: bytes, kind: type[object]) -> None:
     with pytest.raises(EnvelopeMalformed, match="cannot be read") as caught:
         messages.decoded(raw, kind)
     assert "acme" not in str(caught.value)
+
+
+def test_a_value_that_is_none_of_those_that_may_be_is_not_repeated() -> None:
+    """The place of it is told."""
+    raw = messages.encoded(["acme", [[b"x", "secret - at text", False]]])
+    with pytest.raises(EnvelopeMalformed) as caught:
+        messages.decoded(raw, messages.SubmitRequest)
+    assert caught.value.message == "the message cannot be read: Invalid enum value - at `$[1][0][1]`"
