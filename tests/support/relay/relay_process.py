@@ -31,6 +31,7 @@ class RelayProcess:
     more: str = ""
     tables: str = ""
     client_ca: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
     child: Child | None = None
@@ -60,7 +61,7 @@ class RelayProcess:
         """Start it, and wait until it takes requests."""
         self.write()
         words = [sys.executable, "-I", "-m", "workers.cli", "relay", "--config", str(self.config)]
-        self.child = child = Child("relay", words, self.folder / "relay.log")
+        self.child = child = Child("relay", words, self.folder / "relay.log", self.environment)
         until(lambda: child.exit_code is not None or self.answers(), "the relay takes requests")
         assert child.exit_code is None, child.log_tail(30)
 

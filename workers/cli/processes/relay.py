@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Final
 
 import click
 
 from workers.cli.shell.options import json_option
+
+_LOOK_UP_THREADS: Final = 128
+"""Threads of libuv, which reads their number once; half of them look up names. Of its default of four, two look-ups of one tenant's
+Redis that the resolver does not answer would hold up those of every other tenant."""
 
 
 @click.command("relay")
@@ -30,6 +36,7 @@ def relay(config: Path) -> None:
     from workers.relay.settings import RelaySettings
     from workers.telemetry.json_logs import log_to_stderr, set_levels
 
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(_LOOK_UP_THREADS))
     logs = log_to_stderr()
     settings = RelaySettings.from_file(config)
     set_levels(settings.logging.level, jobs=False)

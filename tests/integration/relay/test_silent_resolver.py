@@ -1,0 +1,37 @@
+"""A resolver that does not answer for the name of one tenant's Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from bench.native.build import SHARED_FLAGS, compile_sources
+from tests.support.farm.farm import Farm
+from tests.support.redis.process import RedisProcess
+from tests.support.relay.relay_process import RelayProcess
+
+SOURCE = Path(__file__).parents[2] / "native" / "silent_resolver.c"
+TRIES = 8
+
+
+async def test_look_ups_that_hang_hold_up_no_other_tenant(
+    farm: Farm, redis_server: RedisProcess, tmp_path: Path
+) -> None:
+    """Each request of the tenant has a look-up of its own, which cannot be ended; the name of the other tenant's Redis is looked up meanwhile."""
+    del farm  # it has published the directory
+    library = compile_sources("silent_resolver.so", [SOURCE], SHARED_FLAGS)
+    relay = RelayProcess(
+        folder=tmp_path / "relay",
+        audience="test/eu",
+        redis=f'host = "localhost"\nport = {redis_server.port}',
+        tables='[tenants.globex.redis]\nhost = "redis.silent"',
+        environment={"LD_PRELOAD": str(library)},
+    )
+    relay.start()
+    try:
+        away = [asyncio.to_thread(relay.get, "/v1/time?tenant=globex") for _ in range(TRIES)]
+        assert [status for status, _ in await asyncio.gather(*away)] == [503] * TRIES
+        status, _ = await asyncio.to_thread(relay.get, "/v1/time?tenant=acme")
+        assert status == 200
+    finally:
+        relay.kill()
