@@ -139,7 +139,7 @@ def _warnings(service: ServiceConfiguration) -> Iterator[ConfigError]:
             str(service.file),
             "service_key.public_key",
             f"is {kind.value}: OpenSSL before 3.5 does not verify the origin statements that it signs (`invalid digest`)",
-            "Tell auditors to use OpenSSL 3.5 or `sigmill keys origin verify`, or create a P-256 service key, which clients pin anew.",
+            "Tell auditors to use OpenSSL 3.5 or `sigmill keys origin verify`, or create a P-256 service key, and pin it in each client.toml.",
         )
     for name, token in service.tokens.items():
         if token.select.slot_alone:
