@@ -87,7 +87,7 @@ async def admitted(
 
 async def _time_s(redis: ArqRedis) -> float:
     seconds, microseconds = await redis.time()
-    return seconds + microseconds / 1e6
+    return float(seconds) + float(microseconds) / 1e6
 
 
 async def _fill(redis: ArqRedis, *, jobs: int, digests: int) -> None:

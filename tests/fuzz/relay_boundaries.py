@@ -26,6 +26,7 @@ def _relay_request(data: bytes) -> None:
     for kind in _REQUESTS:
         with suppress(EnvelopeMalformed):
             request = messages.decoded(data, kind)
+            assert isinstance(request, _REQUESTS)
             assert messages.decoded(data, messages.TenantOf).tenant == request.tenant
             if isinstance(request, messages.SubmitRequest):
                 for each in request.envelopes:

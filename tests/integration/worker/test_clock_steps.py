@@ -99,9 +99,9 @@ async def step_under_load(
             lambda: len(load.given) > before and seen(load), "the step is seen", within_s=PATIENCE_S
         )
         rig.clocks.set_ahead_s(whose, 0)
-        seen = len(load.given)
+        given = len(load.given)
         await until_async(
-            lambda: len(load.outcomes) > seen, "what was accepted is signed", within_s=PATIENCE_S
+            lambda: len(load.outcomes) > given, "what was accepted is signed", within_s=PATIENCE_S
         )
         load.end()
         await working
