@@ -2,6 +2,13 @@
 
 After a failed write or fsync the segment is abandoned: the state of its pages in the kernel is unknown, and a second
 fsync would report success (fsyncgate, 2018). The same holds for a segment whose name may not be durable.
+
+What the failed append left behind the acknowledged bytes is cut off at once, so that it is not read back where the process
+ends before it begins another segment. The cut is not synced: that could hang, and report success as above. Where the cut
+fails too, or a power failure undoes it, the tail stays until the head of the next segment of the same process says that it does not
+count. If there is none, recovery reads the tail as if it counted. It releases nothing wrong: an intent there is closed as
+unknown, although nothing was signed; an outcome there has the signatures that were made, and is published, or refused by
+Redis where another worker has the job by then.
 """
 
 from __future__ import annotations
@@ -64,6 +71,7 @@ class SegmentWriter:
                 view = view[os.write(descriptor, view) :]
             os.fdatasync(descriptor)
         except BaseException:
+            self._cut_tail()
             self.abandon()
             raise
         self._head = b""
@@ -112,6 +120,12 @@ class SegmentWriter:
 
     def _last_number(self) -> int:
         return max(map(segment_number, segments_of(self._folder)), default=0)
+
+    def _cut_tail(self) -> None:
+        """Cut the current segment to its acknowledged bytes, if the disk lets us."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
 
     def abandon(self) -> None:
         """Close the current segment, and remove it where nothing in it was acknowledged: an outage leaves no files."""

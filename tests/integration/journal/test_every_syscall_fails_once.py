@@ -8,6 +8,7 @@ its own files are counted and made to fail.
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -55,8 +56,11 @@ def drive(place: Path, *injections: str) -> Run:
     place.mkdir()
     folder, said, traced = place / "wal", place / "said", place / "strace"
     paths = [place, folder, *(segment_path(folder, number) for number in range(1, 40))]
-    command = [tool("strace"), "-f", "-y", "-qq", "-o", str(traced), "--seccomp-bpf"]
-    command += ["-e", f"trace={','.join((*CALLS, 'unlink'))}"]
+    command = [tool("strace"), "-f", "-y", "-qq", "-o", str(traced)]
+    killed = any("signal=KILL" in injection for injection in injections)
+    if not killed:
+        command.append("--seccomp-bpf")  # faster; strace 6.1 injects no signal then
+    command += ["-e", f"trace={','.join((*CALLS, 'ftruncate', 'unlink'))}"]
     for path in paths:
         command += ["-P", str(path)]
     for injection in injections:
@@ -71,10 +75,9 @@ def drive(place: Path, *injections: str) -> Run:
         str(SEGMENT_BYTES),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return Run(
-        folder, said.read_text().splitlines(), [_call(line) for line in traced.read_text().splitlines()]
-    )
+    assert done.returncode == (-signal.SIGKILL if killed else 0), done.stderr
+    lines = [line for line in traced.read_text().splitlines() if "+++" not in line and "= ?" not in line]
+    return Run(folder, said.read_text().splitlines(), [_call(line) for line in lines])
 
 
 def _call(line: str) -> tuple[str, str, bool]:
@@ -142,6 +145,38 @@ def test_any_call_fails_once(clean: Run, tmp_path: Path, error: str) -> None:
             check(run)
             refused = any(line.startswith("failed") for line in run.said)
             assert refused or call == "close", f"{call} {n}: its failure was not told"
+
+
+def test_a_process_that_is_killed_behind_a_failed_append_leaves_nothing_of_it(
+    clean: Run, tmp_path: Path
+) -> None:
+    """The sync of its second record fails; it ends where it would begin the next segment."""
+    run = drive(
+        tmp_path / "run", "fdatasync:error=EIO:when=2", f"openat:signal=KILL:when={_second_segment(clean)}"
+    )
+    assert run.said == ["0", "failed 1"]
+    assert ("ftruncate", str(segment_path(run.folder, 1)), False) in run.calls
+    assert run.readable == [0]
+
+
+@pytest.mark.parametrize("fault", ["error=EIO", "signal=KILL"])
+def test_a_tail_that_is_not_cut_is_read_back_where_the_process_ends(
+    clean: Run, tmp_path: Path, fault: str
+) -> None:
+    """The cut fails, or the process ends before it: nothing says that the record does not count, and no other is touched."""
+    injections = ["fdatasync:error=EIO:when=2", f"ftruncate:{fault}:when=1"]
+    if fault == "error=EIO":
+        injections.append(f"openat:signal=KILL:when={_second_segment(clean)}")
+    run = drive(tmp_path / "run", *injections)
+    assert [line for line in run.said if not line.startswith("failed")] == ["0"]
+    assert run.readable == [0, 1]
+    assert recover(run.folder).damage == []
+
+
+def _second_segment(clean: Run) -> int:
+    """Number of the call of openat that begins the second segment: only those of segments are made by then."""
+    opened = [path for call, path, _ in clean.calls if call == "openat"]
+    return next(number for number, path in enumerate(opened, 1) if path.endswith("2.wal"))
 
 
 def test_an_outage_in_which_nothing_can_be_removed_either(clean: Run, tmp_path: Path) -> None:

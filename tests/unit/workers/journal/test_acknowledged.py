@@ -29,23 +29,23 @@ def returned(name: bytes) -> ReturnedRecord:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A log with one acknowledged record, one whose sync failed, and one in the next segment."""
+    """A log with one acknowledged record, one whose sync and whose cut failed, and one in the next segment."""
     writer = SegmentWriter(tmp_path)
     append(writer, intent(b"signed"))
-    real = os.fdatasync
 
-    def fails(_: int) -> None:
+    def fails(*_: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "fdatasync", fails)
-    with pytest.raises(OSError, match="Input/output error"):
-        append(writer, intent(b"requeued"))
-    monkeypatch.setattr(os, "fdatasync", real)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", fails)
+        patched.setattr(os, "ftruncate", fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            append(writer, intent(b"requeued"))
     append(writer, returned(b"signed"))
     return tmp_path
 
 
-def test_the_tail_of_a_failed_write_is_still_in_its_file(folder: Path) -> None:
+def test_the_tail_of_a_failed_write_that_could_not_be_cut_is_still_in_its_file(folder: Path) -> None:
     first, _ = segments_of(folder)
     assert len(list(read_segment(first))) == 3
 

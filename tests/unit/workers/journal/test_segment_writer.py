@@ -15,10 +15,12 @@ from workers.journal.open_claims import OpenClaims
 from workers.journal.records import (
     IntentRecord,
     OpenedRecord,
+    OutcomeRecord,
     ReleasedRecord,
     decode_record,
     encode_record,
 )
+from workers.journal.recovery import recover
 from workers.journal.segment_writer import SEGMENT_AGE_S, SegmentWriter
 from workers.journal.segments import frame, read_segment, segment_number, segments_of
 
@@ -149,3 +151,83 @@ def test_a_quiet_host_begins_a_segment_every_day(tmp_path: Path) -> None:
     now_s[0] += 2
     append(writer, intent(b"c"))
     assert len(segments_of(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync"])
+def test_of_a_failed_append_nothing_is_read_back_where_the_process_ends_at_once(
+    tmp_path: Path, fails: Callable[[str], None], call: str
+) -> None:
+    """No next segment says then that it does not count."""
+    writer = SegmentWriter(tmp_path)
+    append(writer, intent(b"signed"))
+    (file,) = segments_of(tmp_path)
+    before = file.read_bytes()
+    fails(call)
+    with pytest.raises(OSError, match="Input/output error"):
+        append(writer, intent(b"requeued"))
+    assert file.read_bytes() == before
+    assert [each.job_id for each in recover(tmp_path).unknown] == [b"signed"]
+
+
+def test_of_an_append_that_filled_the_disk_no_part_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """write(2) takes what fits, and fails at the next call."""
+    writer = SegmentWriter(tmp_path)
+    append(writer, intent(b"a"))
+    (file,) = segments_of(tmp_path)
+    before = file.read_bytes()
+    real = os.write
+
+    def full(descriptor: int, data: memoryview) -> int:
+        if len(data) <= 9:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, data[:-9])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            append(writer, intent(b"b"))
+    assert file.read_bytes() == before
+    append(writer, intent(b"c"))
+    assert [each.job_id for each in recover(tmp_path).unknown] == [b"a", b"c"]
+
+
+def test_an_empty_segment_that_cannot_be_removed_has_no_record(
+    tmp_path: Path, fails: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "unlink", refuses)
+    fails("fdatasync")
+    with pytest.raises(OSError, match="Input/output error"):
+        append(SegmentWriter(tmp_path), intent(b"a"))
+    assert [file.stat().st_size for file in segments_of(tmp_path)] == [0]
+    assert recover(tmp_path).unknown == []
+
+
+def test_a_tail_that_cannot_be_cut_counts_until_the_next_segment_says_that_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends before has its intents closed as unknown, and its outcomes published: more is told than was done."""
+    writer = SegmentWriter(tmp_path)
+    append(writer, intent(b"signed"))
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    outcome = OutcomeRecord(1, "acme", b"signed", b"lease", "", b"result")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", broken)
+        patched.setattr(os, "ftruncate", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            append(writer, outcome, intent(b"requeued"))
+    ended = recover(tmp_path)
+    assert [each.job_id for each in ended.unknown] == [b"requeued"]
+    assert ended.unreleased == [outcome]
+    assert ended.damage == []
+    append(writer, released(b"other"))
+    lived = recover(tmp_path)
+    assert [each.job_id for each in lived.unknown] == [b"signed"]
+    assert lived.unreleased == []
