@@ -71,16 +71,18 @@ class Log:
         """What a client pins."""
         return TrustedKeys(service=[self.service.spki], audience="prod")
 
-    def proof(self, items: Sequence[Item], *, index: int = 0) -> JobProof:
-        """Proof of a job with these items."""
+    def proof(
+        self, items: Sequence[Item], *, index: int = 0, public_key_sha256: bytes = bytes(32)
+    ) -> JobProof:
+        """Proof of a job with these items, signed by the key with this hash; an item without a signature was refused."""
         entry = encode_entry(
             OutcomeEntry(
                 at_ms=1_764_244_800_000,
                 intent=max(index - 1, 0),
                 key_version=1,
-                public_key_sha256=bytes(32),
+                public_key_sha256=public_key_sha256,
                 digests=len(items),
-                signed=len(items),
+                signed=sum(bool(item.signature_sha256) for item in items),
                 items_root=items_root(SALT, list(items)),
                 code="",
             )

@@ -9,6 +9,7 @@ find    ``sigmill audit find``
 receipt  ``sigmill audit receipt``
 receipt_files  verification of a receipt's file
 key_files  files of public keys
+signing_key  public key that must have signed what a receipt is of
 times   options that are times
 digest_option  option that is a digest
 

@@ -12,6 +12,7 @@ from queueing.transparency.entries import OutcomeEntry
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.key_files import service_key_option, vkeys_option
 from workers.cli.audit.receipt_files import keys_of, print_receipt, receipt_in, verified
+from workers.cli.audit.signing_key import check_signing_key, signing_key_option
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output
 from workers.record.bundle.reader import BundleReader, origins_of
@@ -35,6 +36,7 @@ from workers.record.retention.minimum import removed_sentence
     type=click.Path(dir_okay=False, path_type=Path),
     help="File of the signature (raw bytes): the receipt must be of this one.",
 )
+@signing_key_option
 @json_option
 @click.pass_obj
 def receipt(
@@ -59,6 +61,8 @@ def receipt(
     trusted = keys_of(keys["vkeys"], keys["service_key"])
     data = _made(source, digest) if source.is_dir() else receipt_in(source)
     found = verified(data, trusted, digest=digest, signature=signature)
+    if keys["signing_key"] is not None:
+        check_signing_key(found, keys["signing_key"])
     if out is not None and source.is_dir():
         _write(out, data)
     print_receipt(output, found)

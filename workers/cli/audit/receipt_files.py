@@ -28,13 +28,17 @@ _HASH_NAMES: Final = {32: "sha256", 48: "sha384", 64: "sha512"}
 
 
 class ReceiptLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The verified content of a receipt. ``signature_sha256``: hex, empty where the digest was not signed."""
+    """The verified content of a receipt. ``signature_sha256``: hex, empty where the digest was not signed.
+
+    ``public_key_sha256``: hex, of the public key (SubjectPublicKeyInfo) that signed; empty where no digest of the job was signed.
+    """
 
     origin: str
     entry: int
     at: str
     key_version: int
     signature_sha256: str
+    public_key_sha256: str
     code: str
 
 
@@ -99,6 +103,7 @@ def print_receipt(output: Output, receipt: Receipt) -> None:
         at=utc_text(receipt.entry.at_ms),
         key_version=receipt.entry.key_version,
         signature_sha256=receipt.item.signature_sha256.hex(),
+        public_key_sha256=receipt.entry.public_key_sha256.hex(),
         code=receipt.item.code or receipt.entry.code,
     )
     if output.as_json:

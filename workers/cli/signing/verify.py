@@ -26,6 +26,7 @@ from queueing.transparency.trusted_keys import TrustedKeys
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.key_files import service_key_option, vkeys_option
 from workers.cli.audit.receipt_files import hash_of, keys_of, print_receipt, receipt_in, verified
+from workers.cli.audit.signing_key import check_signing_key, signing_key_option
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, print_message
@@ -58,6 +59,7 @@ class ReceiptArguments(TypedDict):
 
     digest: bytes | None
     signature: Path | None
+    signing_key: Path | None
     service_key: Path | None
     vkeys: Path | None
 
@@ -84,6 +86,7 @@ class ReceiptArguments(TypedDict):
     metavar="FILE",
     help="With --receipt: the signature (its bytes) of which the receipt must be.",
 )
+@signing_key_option
 @service_key_option
 @vkeys_option
 @click.argument("results", required=False, type=click.Path(path_type=Path, allow_dash=True))
@@ -107,12 +110,15 @@ def verify(
     Prints the lines that fail, or all of them with --json.
 
     With --receipt FILE nothing but keys is needed: of --service-key (or --vkeys), or those that client.toml pins. RESULTS
-    is then the file that was signed. Exit code 1 if the receipt is not of it.
+    is then the file that was signed. Exit code 1 if the receipt is not of it. The service states which key signed; with --signing-key it
+    must be yours.
     """
     if receipt is not None:
         return _verify_receipt(output, receipt, results, config, proof)
     if any(value is not None for value in proof.values()):
-        raise click.UsageError("--digest, --signature, --service-key and --vkeys belong to --receipt")
+        raise click.UsageError(
+            "--digest, --signature, --signing-key, --service-key and --vkeys belong to --receipt"
+        )
     if results is None or config is None:
         raise click.UsageError(f"Missing {'argument RESULTS' if results is None else 'option --config'}.")
     client = SigningClient.from_file(config)
@@ -141,7 +147,10 @@ def _verify_receipt(
         digest = _file_digest(signed, hash_of(data))
     if digest is None:
         raise InputUnreadable("the file has no digest")
-    print_receipt(output, verified(data, trusted, digest=digest, signature=proof["signature"], tenant=tenant))
+    found = verified(data, trusted, digest=digest, signature=proof["signature"], tenant=tenant)
+    if proof["signing_key"] is not None:
+        check_signing_key(found, proof["signing_key"])
+    print_receipt(output, found)
     return Exit.DONE
 
 

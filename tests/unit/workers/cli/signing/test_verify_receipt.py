@@ -17,7 +17,7 @@ from queueing.client.signatures import Signature
 from queueing.errors import InputUnreadable, ProofInvalid
 from queueing.protocol.algorithms import Algorithm
 from tests.support.farm.job_proofs import Log, items_of
-from tests.support.keys import EcdsaNoteKey, sign_digest
+from tests.support.keys import EcdsaNoteKey, sign_digest, spki_of
 from workers.cli.shell.output import Output
 from workers.cli.signing.verify import verify
 
@@ -44,13 +44,15 @@ class Build:
         self.file.write_bytes(b"a release")
         digest = hashlib.sha256(b"a release").digest()
         key = ec.generate_private_key(ec.SECP256R1())
+        self.signing_key = key
         der = sign_digest(key, Algorithm.ECDSA_SHA_256, digest)
         self.made = Signature(
             signature=der, algorithm=Algorithm.ECDSA_SHA_256, key="release", key_version=1,
             public_key_sha256=bytes(32), job_id="job", verified=True,
         )  # fmt: skip
         items = items_of([digest], [der])
-        (receipt,) = self.log.proof(items, index=5).receipts(items)
+        fingerprint = hashlib.sha256(spki_of(key)).digest()
+        (receipt,) = self.log.proof(items, index=5, public_key_sha256=fingerprint).receipts(items)
         self.receipt = self.write("release.tlog-proof", receipt)
         self.key = self.write("service.key", base64.b64encode(self.log.service.spki) + b"\n")
 
@@ -86,6 +88,7 @@ def test_a_file_is_proven_by_the_service_key_or_by_what_client_toml_pins(build: 
         line = json.loads(result.stdout)
         assert (line["entry"], line["origin"]) == (5, build.log.origin)
         assert line["signature_sha256"] == hashlib.sha256(build.made.signature).hexdigest()
+        assert len(line["public_key_sha256"]) == 64
 
 
 def test_a_digest_alone_is_proven(build: Build) -> None:
@@ -139,6 +142,7 @@ def test_what_is_needed_and_what_does_not_fit_is_a_usage_error(build: Build) -> 
 
     assert "signed file" in usage("--receipt", build.receipt, "--service-key", build.key)
     assert "--service-key" in usage("--receipt", build.receipt, build.file)
-    assert "belong to --receipt" in usage("--service-key", build.key, "--config", "x", build.file)
+    for option in ("--service-key", "--signing-key"):
+        assert "belong to --receipt" in usage(option, build.key, "--config", "x", build.file)
     assert "RESULTS" in usage("--config", build.client())
     assert "--config" in usage(build.file)
