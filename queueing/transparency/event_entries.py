@@ -1,4 +1,4 @@
-"""Entries of events that are no job: lanes, logins, keys, configurations, stop orders, key directories, refusals.
+"""Entries of events that are no job: lanes, logins, keys, configurations, stop orders, key directories, refusals, gaps.
 
 No entry holds a digest of a client, a signature, a job id, a PIN or a value of a configuration.
 """
@@ -142,6 +142,39 @@ class KeyEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
     changed: _Names
 
 
+class GapEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """Bytes of the host's write-ahead log, ``first`` up to ``end`` (exclusive) of a segment, of which no entry could be made.
+
+    ``reason``: ``damaged``, and each log of the host says so, as it cannot be told whose records they were; or ``wrong``: a record
+    of this tenant. ``more``: later damage of the same segment is in no entry. ``at_ms``: of the record before.
+    """
+
+    kind: Literal["gap"] = "gap"
+    segment: Index
+    first: Index
+    end: Index
+    reason: Text
+    more: bool
+
+
+class WithoutIntentEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
+    """Result of a job, or of a canary, whose intent is in no entry of this log: it was lost, or is older than the log.
+
+    ``what``: ``outcome``, ``canary``; or ``returned-in-doubt``, ``unknown``, where any digest of the job may have been signed, and
+    nothing else is known. ``signed``: signatures with this key version; ``dropped``: those that were made, or may have been, and
+    were not released.
+    """
+
+    kind: Literal["without-intent"] = "without-intent"
+    what: Text
+    key: Text = ""
+    key_version: Count = 0
+    public_key_sha256: HashOrNone = b""
+    signed: Count = 0
+    dropped: Count = 0
+    code: Text = ""
+
+
 EventEntry = (
     LoginEntry
     | LaneStartedEntry
@@ -153,6 +186,8 @@ EventEntry = (
     | ConfigurationEntry
     | StopOrderEntry
     | KeyEntry
+    | GapEntry
+    | WithoutIntentEntry
 )
 
 EVENT_KINDS: Final[dict[str, type[EventEntry]]] = {
@@ -166,4 +201,6 @@ EVENT_KINDS: Final[dict[str, type[EventEntry]]] = {
     "config": ConfigurationEntry,
     "order": StopOrderEntry,
     "key": KeyEntry,
+    "gap": GapEntry,
+    "without-intent": WithoutIntentEntry,
 }

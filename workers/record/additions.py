@@ -6,22 +6,26 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from queueing.errors import ProofInvalid
-from queueing.transparency.entries import check_entry, encode_entry
+from queueing.errors import ProofInvalid, SigningError
+from queueing.protocol.jobs import JobOutcome, JobResult, decode_result
+from queueing.transparency.entries import CanaryEntry, check_entry, encode_entry
 from queueing.transparency.event_entries import (
     EVENT_KINDS,
     ConfigurationEntry,
     EventEntry,
     KeyEntry,
     LaneOperationsEntry,
+    WithoutIntentEntry,
 )
 from workers.journal.event_records import ConfigurationRecord, KeyRecord, LaneOperationsRecord
+from workers.journal.records import UnknownRecord
 from workers.record.items import decode_row, encode_row
 from workers.record.volumes import MAX_ENTRY_BYTES, MAX_ROW_BYTES
 
 if TYPE_CHECKING:
     from queueing.transparency.entries import Entry
     from workers.journal.event_records import EventRecord
+    from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, OutcomeRecord, ReturnedRecord
     from workers.record.items import ItemRow
     from workers.record.receipts.requests import ReceiptRequest
 
@@ -95,3 +99,56 @@ def event_entry(record: EventRecord) -> EventEntry:
     entry = EVENT_KINDS[_KINDS[str(record.__struct_config__.tag)]]
     fields = set(entry.__struct_fields__)
     return entry(**{name: value for name, value in msgspec.structs.asdict(record).items() if name in fields})
+
+
+def result_of(record: OutcomeRecord) -> JobResult:
+    """Result in an outcome; one that cannot be read is the error that says so."""
+    try:
+        return decode_result(record.result)
+    except SigningError as error:
+        return JobResult(error, b"")
+
+
+def canary_entry(intent: CanaryIntentRecord, record: CanaryOutcomeRecord) -> CanaryEntry:
+    """Entry of a canary that has ended."""
+    return CanaryEntry(
+        at_ms=record.at_ms,
+        token=intent.token,
+        key=intent.key,
+        key_version=intent.version,
+        public_key_sha256=intent.public_key_sha256,
+        algorithm=intent.algorithm,
+        outcome=record.outcome,
+    )
+
+
+def lost_outcome(record: OutcomeRecord, result: JobOutcome | SigningError) -> WithoutIntentEntry | None:
+    """Entry of an outcome without an intent; None of a refusal before the intent, which has an event of its own."""
+    if isinstance(result, JobOutcome):
+        return WithoutIntentEntry(
+            at_ms=record.at_ms,
+            what="outcome",
+            key=result.key,
+            key_version=result.key_version,
+            public_key_sha256=result.public_key_sha256,
+            signed=sum(map(bool, result.signatures)),
+            dropped=record.dropped,
+        )
+    if not record.dropped:
+        return None
+    return WithoutIntentEntry(at_ms=record.at_ms, what="outcome", dropped=record.dropped, code=result.reason)
+
+
+def lost_canary(record: CanaryOutcomeRecord) -> WithoutIntentEntry:
+    """Entry of a canary without an intent, which would say what key was tested. ``code`` is ``ok`` where it was signed."""
+    signed = int(bool(record.signature))
+    return WithoutIntentEntry(at_ms=record.at_ms, what="canary", signed=signed, code=record.outcome)
+
+
+def lost_claim(record: ReturnedRecord | UnknownRecord) -> WithoutIntentEntry | None:
+    """Entry of an end in doubt without an intent; None of a job that was requeued unsigned."""
+    if isinstance(record, UnknownRecord):
+        return WithoutIntentEntry(at_ms=record.at_ms, what="unknown")
+    if not record.maybe_signed:
+        return None
+    return WithoutIntentEntry(at_ms=record.at_ms, what="returned-in-doubt")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -19,10 +20,10 @@ from queueing.transparency.merkle import TreeEdge
 from workers.record.exchange import Head
 from workers.record.follower import Place, other_log
 from workers.record.receipts.requests import ReceiptRequest
-from workers.record.sequencer import Origin
 from workers.record.volumes import Position, RecordDamaged
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 FOLDER_NAME: Final = "record"
@@ -33,6 +34,25 @@ FOLLOWS: Final = "follows"
 
 _ORIGIN_FILE: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{112}) ([!-~]{1,100})\n")
 FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Identity of the record of one state directory, which all its logs have in their names.
+
+    ``name``: 16 hex digits; ``secret`` (32 bytes or more) salts intents of former versions, which have no salt of their own;
+    ``build``: the build that began the record. ``follows``: by tenant, the name of the log that was given up for this one.
+    """
+
+    log_name: str
+    name: str
+    secret: bytes
+    build: str
+    follows: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, tenant: str) -> str:
+        """Origin line of a tenant's log."""
+        return f"{self.log_name}/{tenant}/{self.name}"
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from workers.journal.acknowledged import acknowledged_ends, read_acknowledged
+from workers.journal.damage import HEAD
 from workers.journal.records import decode_record
 from workers.journal.segments import read_frames, read_segment, segment_number, segment_path, segments_of
 
@@ -32,8 +34,17 @@ class Place(msgspec.Struct, frozen=True, order=True):
     offset: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Damaged stretch of a segment, whose records are lost: from byte ``first`` up to ``end`` (exclusive)."""
+
+    segment: int
+    first: int
+    end: int
+
+
 class LogFollower:
-    """Reads on from ``place``. ``damage`` has the damaged places that were skipped.
+    """Reads on from ``place``. ``damage`` has the damaged places that were skipped; ``began`` the first byte of the last record.
 
     ``unread``: numbers of segments with a record of a later version, which was skipped.
     """
@@ -41,11 +52,12 @@ class LogFollower:
     def __init__(self, folder: Path, place: Place) -> None:
         self._folder = folder
         self.place = place
+        self.began = place.offset
         self.damage: list[Damage] = []
         self.unread: set[int] = set()
 
-    def records(self, most: int) -> Iterator[Record]:
-        """The next durable records, at most this many; ``place`` is behind each when it is handed out. Raises ``OSError``."""
+    def records(self, most: int) -> Iterator[Record | Gap]:
+        """The next durable records and gaps, at most this many; ``place`` is behind each when it is handed out. Raises ``OSError``."""
         files = [file for file in segments_of(self._folder) if segment_number(file) >= self.place.segment]
         durable = read_acknowledged(self._folder)
         for file, following in itertools.zip_longest(files, files[1:]):
@@ -58,24 +70,50 @@ class LogFollower:
                 return  # its first sync is not over, or its process is of a former version
             if number > self.place.segment:
                 self.place = Place(number)
-            for record in self._of(file, end):
+            for record in self._of(file, end, finished=following is not None):
                 yield record
                 most -= 1
                 if not most:
                     return
 
-    def _of(self, file: Path, end: int | None) -> Iterator[Record]:
+    def _of(self, file: Path, end: int | None, *, finished: bool) -> Iterator[Record | Gap]:
+        """Records and gaps of a segment up to ``end``.
+
+        Damage at the end of a segment in use is not passed before there is a record behind it: how far it reaches must not depend
+        on when it was read.
+        """
         number = self.place.segment
-        for offset, payload in read_frames(file, self.damage, start=self.place.offset, end=end):
+        damage: list[Damage] = []
+        for offset, payload in read_frames(file, damage, start=self.place.offset, end=end):
+            if damage:
+                yield from self._gaps(number, damage)
             self.place = Place(number, offset)
+            self.began = offset - HEAD.size - len(payload)
             try:
                 record = decode_record(payload)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 self.unread.add(number)  # a record of a later version
                 continue
             yield record
-        if end is not None:
-            self.place = Place(number, end)  # behind damage, too: it is told once
+        if damage and finished:
+            yield from self._gaps(number, damage)
+        if end is not None and not damage:
+            self.place = Place(number, end)
+
+    def _gaps(self, number: int, damage: list[Damage]) -> Iterator[Gap]:
+        """Gaps of these damaged places, of which the list is emptied; one whose record is whole leaves none. ``place`` is behind each."""
+        self.damage += damage
+        lost = [each for each in damage if not each.record_recovered]
+        damage.clear()
+        while lost:
+            place = lost.pop(0)
+            first, end = place.offset, place.offset + place.size_bytes
+            while (
+                lost and lost[0].offset == end
+            ):  # a file that ends within damage, before its acknowledged bytes
+                end += lost.pop(0).size_bytes
+            self.place = Place(number, end)
+            yield Gap(number, first, end)
 
 
 def segment_head(folder: Path, number: int) -> bytes:

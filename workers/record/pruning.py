@@ -21,7 +21,7 @@ from queueing.transparency.entries import (
     decode_entry,
     read_head,
 )
-from queueing.transparency.event_entries import KeyEntry
+from queueing.transparency.event_entries import KeyEntry, WithoutIntentEntry
 from workers.record.folder import LOGS_NAME
 from workers.record.retention.clock import RecordClock
 from workers.record.retention.marks import note_size, read_marks
@@ -172,7 +172,7 @@ def _read_volume(stored: StoredEntries, first: int, size: int) -> _Volume:
             keys.add(entry.public_key_sha256)
         if isinstance(entry, OutcomeEntry | EndEntry):
             unended.discard(entry.intent)
-        if isinstance(entry, OutcomeEntry | CanaryEntry | KeyEntry):
+        if isinstance(entry, OutcomeEntry | CanaryEntry | KeyEntry | WithoutIntentEntry):
             (keys if index < end else later_keys).add(entry.public_key_sha256)
     if unended and limit < size:
         return _Volume(limit - 1, frozenset(keys | later_keys))

@@ -39,7 +39,7 @@ from workers.record.folder import (
     read_sealed,
     write_sealed,
 )
-from workers.record.follower import LogFollower, Place, other_log, segment_head
+from workers.record.follower import Gap, LogFollower, Place, other_log, segment_head
 from workers.record.pruning import Pruning
 from workers.record.published import publish_checkpoint, published_checkpoint, tenants_of
 from workers.record.receipts.requests import ReceiptRequests
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from workers.journal.damage import Damage
     from workers.journal.records import Record
     from workers.record.additions import Addition
-    from workers.record.sequencer import Origin
+    from workers.record.folder import Origin
 
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
@@ -157,8 +157,10 @@ class Sealer:
                     self._check_published(addition.tenant, log)
         return read
 
-    def _additions(self, record: Record) -> list[Addition]:
-        """Entries of a record; none of one that is wrong: it costs itself, each time that it is read."""
+    def _additions(self, record: Record | Gap) -> list[Addition]:
+        """Entries of a record, or of a gap; one that is wrong costs itself, each time that it is read, and its tenant is told."""
+        if isinstance(record, Gap):
+            return self._sequencer.add_gap(record)
         try:
             additions = self._sequencer.add(record)
         except MemoryError:
@@ -166,7 +168,8 @@ class Sealer:
         except Exception as error:  # noqa: BLE001 - whatever a record holds, the ones behind it are sealed
             self._incomplete.add(self.place.segment)
             self.skipped.append(SkippedRecord(self.place, type(record).__name__, type(error).__name__))
-            return []
+            lost = Gap(self.place.segment, self._follower.began, self.place.offset)
+            return self._sequencer.add_wrong(record, lost)
         if self._sequencer.left_out:
             self._incomplete.add(self.place.segment)
         return additions

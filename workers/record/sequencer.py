@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 
 import msgspec
 
-from queueing.errors import SigningError
-from queueing.protocol.jobs import JobOutcome, JobResult, ReceiptNotice, decode_result
+from queueing.protocol.jobs import JobOutcome, ReceiptNotice
 from queueing.protocol.names import Name
 from queueing.transparency.commitments import envelope_commitment, items_root
 from queueing.transparency.entries import (
     IN_DOUBT,
-    CanaryEntry,
     EndEntry,
     IntentEntry,
     OpenedEntry,
     OutcomeEntry,
 )
+from queueing.transparency.event_entries import GapEntry
 from workers.journal.event_records import ConfigurationRecord, EventRecord, LaneOperationsRecord
 from workers.journal.records import (
     CanaryIntentRecord,
@@ -35,53 +34,49 @@ from workers.journal.records import (
     ReturnedRecord,
     UnknownRecord,
 )
-from workers.record.additions import Addition, addition, event_entry
+from workers.record.additions import (
+    Addition,
+    addition,
+    canary_entry,
+    event_entry,
+    lost_canary,
+    lost_claim,
+    lost_outcome,
+    result_of,
+)
+from workers.record.follower import Gap
 from workers.record.items import ItemRow, outcomes_of
 from workers.record.open_intents import OpenIntents, Snapshot, put_back
 from workers.record.receipts.requests import receipt_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from queueing.transparency.event_entries import WithoutIntentEntry
     from workers.journal.records import Record
+    from workers.record.folder import Origin
 
 _EVENTS: Final = frozenset(get_args(EventRecord))
 _BEGINS: Final = frozenset({IntentRecord, CanaryIntentRecord})
 """Records that begin the log of a tenant."""
 
+MOST_GAPS: Final = 100
+"""Damaged places of a segment that each log tells of: a disk that fails has thousands, and a host may have as many tenants."""
+
 _ENDS: Final = frozenset({"committed", "repeated", "fenced"})
 _RELEASED: Final = frozenset({"committed", "repeated"})
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Identity of the record of one state directory, which all its logs have in their names.
-
-    ``name``: 16 hex digits; ``secret`` (32 bytes or more) salts intents of former versions, which have no salt of their own;
-    ``build``: the build that began the record. ``follows``: by tenant, the name of the log that was given up for this one.
-    """
-
-    log_name: str
-    name: str
-    secret: bytes
-    build: str
-    follows: Mapping[str, str] = field(default_factory=dict)
-
-    def of(self, tenant: str) -> str:
-        """Origin line of a tenant's log."""
-        return f"{self.log_name}/{tenant}/{self.name}"
-
-
 @dataclass(slots=True)
 class Sequencer:
-    """State between records: the size of each tenant's log, and the open intents.
+    """State between records: the size of each tenant's log, the open intents, the time of the last record, and the gaps of its segment.
 
-    ``left_out``: whether the last record has signatures, or an event, of which no log got an entry.
+    ``left_out``: whether the last record has signatures, or an event, that are in no log, or not whole.
     """
 
     origin: Origin
     sizes: dict[str, int] = field(default_factory=dict)
     left_out: bool = False
+    _at_ms: int = 0
+    _gaps: tuple[int, int] = (0, 0)
     _open: OpenIntents = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,9 +94,12 @@ class Sequencer:
         """
         self.left_out = False
         if isinstance(record, OpenedRecord):
+            self._at_ms = record.at_ms
             return []
         if type(record) in _EVENTS:  # a set: to ask for one of ten classes in turn costs a tenth of an entry
-            return self._event(cast("EventRecord", record))
+            additions = self._event(cast("EventRecord", record))
+            self._at_ms = record.at_ms
+            return additions
         record = cast("ClaimRecord", record)
         claim = record.job_id, record.lease
         size, opened_claim = self.sizes.get(record.tenant), self._open.claims.get(claim)
@@ -115,7 +113,30 @@ class Sequencer:
             raise
         for each in additions:
             self.sizes[each.tenant] += 1
+        self._at_ms = record.at_ms
         return opened + additions if opened else additions
+
+    def add_gap(self, gap: Gap) -> list[Addition]:
+        """Entries that tell of a damaged place, in every log that there is: it is not known whose records are lost."""
+        segment, told = self._gaps
+        told = told + 1 if segment == gap.segment else 1
+        self._gaps = gap.segment, told
+        if told > MOST_GAPS:
+            return []
+        return [self._gap(tenant, gap, "damaged", more=told == MOST_GAPS) for tenant in sorted(self.sizes)]
+
+    def add_wrong(self, record: Record, gap: Gap) -> list[Addition]:
+        """Entry that tells of a record for which ``add`` has raised, in the log of its tenant if there is one."""
+        if isinstance(record, OpenedRecord) or record.tenant not in self.sizes:
+            return []
+        return [self._gap(record.tenant, gap, "wrong")]
+
+    def _gap(self, tenant: str, gap: Gap, reason: str, *, more: bool = False) -> Addition:
+        entry = GapEntry(
+            at_ms=self._at_ms, segment=gap.segment, first=gap.first, end=gap.end, reason=reason, more=more
+        )
+        self.sizes[tenant] += 1
+        return addition(tenant, entry)
 
     def _opened(self, record: ClaimRecord) -> list[Addition]:
         """First entry of the log of a tenant that has none yet, where the record begins it."""
@@ -164,8 +185,8 @@ class Sequencer:
                 how = "returned-in-doubt" if record.maybe_signed else "returned"
                 return self._end(record, how, record.at_ms)
             case UnknownRecord():
-                self._open.canaries.pop((record.job_id, record.lease), None)
-                return self._end(record, "unknown", record.at_ms)
+                canary = self._open.canaries.pop((record.job_id, record.lease), None)
+                return [] if canary is not None else self._end(record, "unknown", record.at_ms)
             case CanaryIntentRecord():
                 self._open.begin_canary(record)
             case CanaryOutcomeRecord():
@@ -189,12 +210,11 @@ class Sequencer:
 
     def _outcome(self, record: OutcomeRecord) -> list[Addition]:
         claim = self._open.claims.get((record.job_id, record.lease))
-        decoded = _result_of(record)
+        decoded = result_of(record)
         result = decoded.outcome
         if claim is None:
             # Refused before its intent; or the intent is damaged, or of a segment that was removed.
-            self.left_out = isinstance(result, JobOutcome)
-            return []
+            return self._without_intent(record, lost_outcome(record, result))
         digests = () if claim.envelope is None else claim.envelope.digests
         signatures, codes = outcomes_of(result, len(digests))
         row = ItemRow(
@@ -228,7 +248,9 @@ class Sequencer:
     ) -> list[Addition]:
         claim = self._open.claims.pop((record.job_id, record.lease), None)
         if claim is None:
-            return []
+            return (
+                [] if isinstance(record, ReleasedRecord) else self._without_intent(record, lost_claim(record))
+            )
         row = None
         if how in IN_DOUBT:  # it is for the tenant to know which digests may have been signed, and for whom
             row = ItemRow(
@@ -242,34 +264,32 @@ class Sequencer:
 
     def _canary(self, record: CanaryOutcomeRecord) -> list[Addition]:
         intent = self._open.canaries.pop((record.job_id, record.lease), None)
-        if intent is None or not intent.tenant:
+        if intent is None:
+            return self._without_intent(record, lost_canary(record))
+        if not intent.tenant:
             return []  # of the service's own token
-        entry = CanaryEntry(
-            at_ms=record.at_ms,
-            token=intent.token,
-            key=intent.key,
-            key_version=intent.version,
-            public_key_sha256=intent.public_key_sha256,
-            algorithm=intent.algorithm,
-            outcome=record.outcome,
-        )
-        return [addition(intent.tenant, entry)]
+        return [addition(intent.tenant, canary_entry(intent, record))]
+
+    def _without_intent(self, record: ClaimRecord, entry: WithoutIntentEntry | None) -> list[Addition]:
+        """The entry of what has no intent, in the log of its tenant, which may begin with it. The items stay in the write-ahead log alone."""
+        if entry is None or not record.tenant:
+            return []
+        self.left_out = True
+        told = [addition(record.tenant, entry)]
+        if record.tenant in self.sizes:
+            return told
+        opening = self._opening(record.tenant, record.at_ms)
+        self.sizes[record.tenant] = 0
+        return [opening, *told]
 
     def snapshot(self) -> bytes:
         """The state between two records, from which ``restored`` continues."""
-        return Snapshot.of(self.sizes, self._open).encode()
+        return Snapshot.of(self.sizes, self._open, at_ms=self._at_ms, gaps=self._gaps).encode()
 
     @classmethod
     def restored(cls, origin: Origin, snapshot: bytes) -> Sequencer:
         """The sequencer at the time of a snapshot. Raises ``msgspec.MsgspecError`` for anything else."""
         kept = Snapshot.decode(snapshot)
-        sequencer = cls(origin, dict(kept.sizes))
+        sequencer = cls(origin, dict(kept.sizes), False, kept.at_ms, kept.gaps)
         kept.restore(sequencer._open)
         return sequencer
-
-
-def _result_of(record: OutcomeRecord) -> JobResult:
-    try:
-        return decode_result(record.result)
-    except SigningError as error:
-        return JobResult(error, b"")

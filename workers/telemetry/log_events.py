@@ -206,7 +206,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "record.gap": LogEvent(
         "warning",
-        "The sealer skipped a damaged place in the write-ahead log; the record lacks what was there.",
+        "The sealer skipped a damaged place in the write-ahead log; the record lacks what was there, and each log that it has by then says so (`gap`).",
         ("segment", "offset"),
     ),
     "record.skipped": LogEvent(

@@ -5,11 +5,12 @@ status  ``sigmill audit status``
 keys    ``sigmill audit keys``
 export  ``sigmill audit export``
 verify  ``sigmill audit verify``
+verified_lines  its lines with --json
 find    ``sigmill audit find``
 receipt  ``sigmill audit receipt``
 receipt_files  verification of a receipt's file
-key_files  files of public keys
 signing_key  public key that must have signed what a receipt is of
+key_files  files of public keys
 times   options that are times
 digest_option  option that is a digest
 

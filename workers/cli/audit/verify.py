@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, TextIO
 
 import click
-import msgspec
 
 from queueing.errors import InputUnreadable
 from queueing.errors.counts import agreed, counted
@@ -21,6 +20,7 @@ from workers.cli.audit.key_files import (
     vkeys_option,
 )
 from workers.cli.audit.times import utc_text
+from workers.cli.audit.verified_lines import ClockLine, KeyLine, LossLine, OriginLine, ProblemLine
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.cli.shell.progress import Progress
@@ -31,66 +31,6 @@ from workers.record.retention.minimum import removed_sentence
 
 MOST_PROBLEMS: Final = 100
 """Problems that are printed for each origin: a log that was changed in one place can have one for each entry behind it."""
-
-
-class ProblemLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A thing that is wrong, and its place: origin, and entry where there is one."""
-
-    code: str
-    place: str
-    message: str
-
-
-class KeyLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls of C_Sign with a key version that lanes have reported in the range, and signatures in it."""
-
-    key: str
-    key_version: int
-    calls: int
-    signatures: int
-
-
-class ClockLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Entry at which the host's clock was set back, from the time of an earlier entry to its own."""
-
-    entry: int
-    from_at: str
-    to_at: str
-
-
-class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of one origin: what was verified, and the problems. ``minimum``: entries before it had been removed.
-
-    ``log``: the whole name in the signed checkpoint, with the tenant, empty where it does not hold; ``size`` its entries. ``first`` and
-    ``end`` (exclusive): those in the bundle, with their earliest and latest time.
-
-    ``signatures_under_grants``: of ``signatures``. ``unproven_envelopes``: of jobs in doubt, whose intents are before the range.
-    ``jobs_without_end``: in work at the time of the last entry, or left out.
-
-    ``clock_set_back``: the first places where an entry is more than ten seconds older than one before it.
-
-    ``lanes_without_end``, ``calls_in_doubt``: why ``keys`` may have fewer calls than were made.
-    """
-
-    origin: str
-    log: str = ""
-    size: int = 0
-    first: int = 0
-    end: int = 0
-    from_at: str | None = None
-    to_at: str | None = None
-    entries: int
-    signatures: int
-    client_signatures: int
-    signatures_under_grants: int = 0
-    unproven_envelopes: int = 0
-    jobs_without_end: int = 0
-    problems: int
-    minimum: int = 0
-    clock_set_back: tuple[ClockLine, ...] = ()
-    keys: tuple[KeyLine, ...] = ()
-    lanes_without_end: int = 0
-    calls_in_doubt: int = 0
 
 
 class EntryMeter:
@@ -152,7 +92,8 @@ def verify_record(
     asks for. The calls of C_Sign that a lane has
     made by its end are those in its entries. With --clients, each signed
     envelope has the signature of a client of yours. Compare the times that it shows of each log with those that you asked for: what was
-    not exported is not verified.
+    not exported is not verified. A warning tells of each place at which the host lost something: a damaged stretch of its log, or an
+    intent or outcome that is in no entry. It is no problem of the proofs.
 
     Exit code 0 if everything holds, 1 with a line `code place what` for each problem.
     """
@@ -179,8 +120,12 @@ def verify_record(
             print_message(f"{name}: not verified, it is no part of a bundle")
         if keys is None:
             print_message("client signatures were not verified: no --clients")
+        losses = sum(line.losses for line in lines)
+        lost = (
+            f", and {counted(losses, 'loss', 'losses')} {agreed(losses, 'is', 'are')} told" if losses else ""
+        )
         print_message(
-            f"{counted(len(lines), 'origin')}: {counted(bad, 'problem') if bad else 'everything holds'}"
+            f"{counted(len(lines), 'origin')}: {counted(bad, 'problem') if bad else 'everything holds'}{lost}"
         )
     return Exit.FAILED if bad else Exit.DONE
 
@@ -219,6 +164,8 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
             ClockLine(entry=each.entry, from_at=utc_text(each.before_ms), to_at=utc_text(each.at_ms))
             for each in verified.set_back
         ),
+        losses=verified.losses,
+        lost=tuple(LossLine(entry=each.entry, code=each.code, message=each.what) for each in verified.lost),
         keys=_keys(verified.lanes),
         lanes_without_end=verified.lanes.running,
         calls_in_doubt=verified.lanes.in_doubt,
@@ -257,6 +204,10 @@ def _limits(line: OriginLine) -> Iterator[str]:
             f" {agreed(line.lanes_without_end, 'has', 'have')} no end here, and"
             f" {counted(line.calls_in_doubt, 'digest')} {agreed(line.calls_in_doubt, 'was', 'were')} not answered by lanes that have"
         )
+    for loss in line.lost:
+        yield f"warning: {loss.code} at entry {loss.entry}: {loss.message}"
+    if line.losses > len(line.lost):
+        yield f"warning: {counted(line.losses - len(line.lost), 'more entry', 'more entries')} of things that were lost"
     for clock in line.clock_set_back:
         yield (
             f"warning: at entry {clock.entry} the clock of the host was set back from {clock.from_at} to {clock.to_at}: the order of"

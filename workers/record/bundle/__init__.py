@@ -4,7 +4,8 @@ writer        a bundle from a log of this host, and the layout of its folder
 reader        files of a bundle from an untrusted source
 verification  verification of a bundle, offline: its tree, and the meaning of its entries
 claims        intents with their outcomes and ends, and the items beside them
-findings      problems, and counts of what was verified
+findings      problems, losses, and counts of what was verified
+losses        entries that tell that something was lost on the host, in words
 signers       keys of envelopes: of clients, or of grants
 lane_sums     calls of C_Sign that lanes report, held against their ends
 search        jobs in a bundle by digest, key, client, job or time; events by kind

@@ -12,6 +12,7 @@ from queueing.errors import EnvelopeSignature, ProofInvalid, SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.transparency.commitments import envelope_commitment, items_root
 from queueing.transparency.entries import IN_DOUBT, encode_entry
+from workers.record.bundle.losses import outcome_lost
 from workers.record.bundle.signers import check_grant, signer_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 MOST_OPEN: Final = 200_000
 """Intents without an end that are remembered at once: far more than a host has jobs in work."""
+
+
+_WITH_OUTCOME: Final = frozenset({"committed", "repeated", "fenced"})
+"""Ends before which there is an outcome."""
 
 
 @dataclass(slots=True)
@@ -122,11 +127,13 @@ class Claims:
             self._verified.granted += entry.signed if envelope.grant is not None else 0
             self._verified.client_signatures += entry.signed if self._expected.clients is not None else 0
 
-    def end(self, entry: EndEntry, row: ItemRow | None) -> None:
+    def end(self, index: int, entry: EndEntry, row: ItemRow | None) -> None:
         """Check the end of a claim, and the envelope beside an end in doubt."""
         intent = self._open.pop(entry.intent, None)
         if intent is None and entry.intent >= self._first:
             raise ProofInvalid(f"it ends entry {entry.intent}, which is no open intent")
+        if intent is not None and not intent.outcome and entry.kind in _WITH_OUTCOME:
+            self._verified.lose(outcome_lost(index, entry))
         if entry.kind not in IN_DOUBT:
             return
         if row is None:

@@ -14,8 +14,15 @@ MOST_BACK_MS: Final = 10_000
 MOST_SET_BACK: Final = 20
 """Places that are told of one log."""
 
-_OF_FORMER_TIMES: Final = frozenset({"key", "login", "config", "order", "outcome", "of a later version"})
-"""Kinds of entries that may have waited for a worker, or be copies after a crash: their times say nothing of the clock."""
+MOST_LOST: Final = 100
+"""Places of one log at which something was lost that are told; further ones are counted."""
+
+_OF_FORMER_TIMES: Final = frozenset(
+    {"key", "login", "config", "order", "outcome", "gap", "without-intent", "of a later version"}
+)
+"""Kinds of entries that may have waited for a worker, be copies after a crash, or have the time of such an entry: their times
+say nothing of the clock.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,15 @@ class ClockSetBack:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Entry that tells that something is in no entry, or lacks what must be before it: ``code``, and a sentence."""
+
+    entry: int
+    code: str
+    what: str
+
+
 @dataclass(slots=True)
 class Verified:
     """Counts of what was verified: entries, signatures with a client's signature verified, by kind of entry.
@@ -47,7 +63,8 @@ class Verified:
     ``to_ms``: earliest and latest time of its entries (Unix ms), None without one.
     ``granted``: signatures under grants. ``unproven``: envelopes of jobs in doubt whose intents, which commit to them, are before the
     range. ``unended``: jobs whose end is not in the range; ``minimum``: entries before it had been removed at the export, as the bundle says.
-    ``set_back``: the first ``MOST_SET_BACK`` places where the host's clock was set back.
+    ``set_back``: the first ``MOST_SET_BACK`` places where the host's clock was set back. ``losses``: number of entries that tell of
+    something that was lost; ``lost``: the first ``MOST_LOST`` of them.
     """
 
     log: str = ""
@@ -64,6 +81,8 @@ class Verified:
     unended: int = 0
     minimum: int = 0
     set_back: list[ClockSetBack] = field(default_factory=list)
+    losses: int = 0
+    lost: list[Lost] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     lanes: LaneSums = field(default_factory=LaneSums)
     _clock_ms: int | None = None
@@ -77,6 +96,12 @@ class Verified:
             self.from_ms = at_ms
         if self.to_ms is None or at_ms > self.to_ms:
             self.to_ms = at_ms
+
+    def lose(self, lost: Lost) -> None:
+        """Count an entry that tells of something that was lost."""
+        self.losses += 1
+        if len(self.lost) < MOST_LOST:
+            self.lost.append(lost)
 
     def _watch_clock(self, index: int, at_ms: int) -> None:
         """Compare with the latest time since the clock was last set back."""

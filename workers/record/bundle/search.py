@@ -19,6 +19,7 @@ from queueing.transparency.event_entries import (
     LaneOperationsEntry,
     RefusedEntry,
     StopOrderEntry,
+    WithoutIntentEntry,
 )
 from queueing.transparency.notes import read_note
 from queueing.transparency.tiles import WIDTH
@@ -165,7 +166,7 @@ def _blocks(reader: BundleReader) -> Iterator[tuple[int, list[bytes]]]:
 def _keys_of(entry: EventEntry) -> set[str]:
     """Names of the keys that an event is about."""
     match entry:
-        case KeyEntry() | RefusedEntry():
+        case KeyEntry() | RefusedEntry() | WithoutIntentEntry():
             return {entry.key}
         case LaneOperationsEntry():
             return {key for key, _, _ in entry.operations}

@@ -20,13 +20,20 @@ from queueing.transparency.entries import (
     decode_entry,
     read_head,
 )
-from queueing.transparency.event_entries import LaneEndedEntry, LaneOperationsEntry, LaneStartedEntry
+from queueing.transparency.event_entries import (
+    GapEntry,
+    LaneEndedEntry,
+    LaneOperationsEntry,
+    LaneStartedEntry,
+    WithoutIntentEntry,
+)
 from queueing.transparency.merkle import TreeEdge, leaf_hash, root_of
 from queueing.transparency.notes import read_note, signed_by_any
 from queueing.transparency.receipts import tenant_of_origin
 from queueing.transparency.tiles import WIDTH
 from workers.record.bundle.claims import Claims, Expected
 from workers.record.bundle.findings import Problem, Verified
+from workers.record.bundle.losses import loss_of
 from workers.record.bundle.signers import certifying_statements
 
 if TYPE_CHECKING:
@@ -218,7 +225,9 @@ class OriginVerifier:
             case LaneStartedEntry() | LaneOperationsEntry() | LaneEndedEntry():
                 self.verified.lanes.add(index, entry)
             case EndEntry():
-                claims.end(entry, row)
+                claims.end(index, entry, row)
+            case GapEntry() | WithoutIntentEntry():
+                self.verified.lose(loss_of(index, entry))
         if row is not None and not (isinstance(entry, OutcomeEntry) or entry.kind in IN_DOUBT):
             raise ProofInvalid("there are items beside it, and it is no outcome")
 

@@ -138,7 +138,7 @@ class LogCheck:
                 case OutcomeEntry():
                     self._claims.outcome(entry, row)
                 case EndEntry():
-                    self._claims.end(entry, row)
+                    self._claims.end(index, entry, row)
         except ProofInvalid:
             if isinstance(entry, OutcomeEntry | EndEntry) and entry.intent not in self._changed:
                 self._damaged("items", index)

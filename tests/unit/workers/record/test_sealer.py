@@ -111,7 +111,7 @@ def test_a_crash_after_any_record_and_any_write_changes_no_byte(
             for number, record in enumerate(records):
                 if number == signed_after:
                     break
-                for addition in first._sequencer.add(record):
+                for addition in first._additions(record):
                     log = first._log_of(addition.tenant)
                     log.append(addition.data, addition.row)
                 if number == kept_after:
@@ -166,7 +166,7 @@ def test_any_flipped_bit_in_what_was_sealed_is_damage(state_dir: Path) -> None:
     """A wrong place or a wrong open claim would give another record, and a wrong shape would end the process again and again."""
     first = sealer(state_dir)
     records = first._follower.records(3)
-    for addition in first._sequencer.add(next(records)):
+    for addition in first._additions(next(records)):
         first._log_of(addition.tenant).append(encode_entry(addition.entry))
     first.sign()
     first.keep()
@@ -224,7 +224,7 @@ def test_a_wrong_record_costs_itself_each_time_that_it_is_read(tmp_path: Path, r
     append(writer, *records, *job("acme", 3), *job("globex", 4))
     first = sealer(tmp_path)
     run_to_end(first)
-    assert len(first.skipped) == 1
+    assert len(first.skipped) == (2 if "../globex" in {record.tenant for record in records} else 1)  # type: ignore[union-attr]
     assert set(first.entries) == {"acme", "globex"}
     found = entries(tmp_path, "acme")
     assert [decode_entry(entry).kind for entry in found[-3:]] == ["intent", "outcome", "committed"]  # type: ignore[union-attr]

@@ -21,7 +21,7 @@ from queueing.transparency.event_entries import EVENT_KINDS
 from queueing.transparency.notes import Ed25519NoteKey
 from tests.support.farm.certified_logs import SERVICE, certify
 from tests.support.farm.logged_events import events_of
-from tests.support.farm.logged_jobs import CLIENT_KEY, SECRET_DIGEST, append, job
+from tests.support.farm.logged_jobs import CLIENT_KEY, SECRET_DIGEST, append, intent, job
 from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from tests.support.keys import spki_of
 from workers.cli.audit import audit
@@ -357,7 +357,8 @@ def test_an_export_does_not_follow_a_link_in_its_folder(bundle: Path, tmp_path: 
 def with_events(tmp_path: Path) -> Path:
     """Bundle of a job and one event of each kind."""
     writer = SegmentWriter(tmp_path / "state" / "wal")
-    append(writer, *job("acme", 1), *events_of("acme").values())
+    append(writer, *job("acme", 1), *events_of("acme").values(), job("acme", 2)[1])
+    append(writer, msgspec.structs.replace(intent("acme", 3), attempt=-1))
     seal(tmp_path / "state")
     head = export(log_folder(tmp_path / "state", "acme"), tmp_path / "bundle").checkpoint
     (tmp_path / "vkeys").write_text(f"{Ed25519NoteKey(head.origin, EPOCH_KEY).verifier.text}\n")
@@ -385,6 +386,7 @@ def test_events_are_found_by_key_client_and_time(with_events: Path) -> None:
         "order",
         "key",
         "lane-operations",
+        "without-intent",
     }
     (refused,) = found(run(*any_event, "--client", "build-1"))
     assert refused["event"] == {
@@ -404,6 +406,24 @@ def test_events_are_found_by_key_client_and_time(with_events: Path) -> None:
 def test_events_have_no_digests_and_no_job_ids(with_events: Path, more: tuple[str, str]) -> None:
     result = run("find", with_events, "--event", "any", *more)
     assert isinstance(result.exception, UsageError)
+
+
+def test_what_the_host_has_lost_is_told_with_its_place_and_is_no_problem(with_events: Path) -> None:
+    """In the line of the origin, and as warnings in the text."""
+    result = verify(with_events)
+    assert result.return_value == 0
+    line = json.loads(result.stdout)
+    assert (line["losses"], line["problems"]) == (2, 0)
+    assert [(each["entry"], each["code"]) for each in line["lost"]] == [
+        (line["size"] - 2, "intent.lost"),
+        (line["size"] - 1, "gap.wrong"),
+    ]
+    text = verify(with_events, as_json=False).stderr
+    assert (
+        f"warning: intent.lost at entry {line['size'] - 2}: a job ended with 1 signature by release/1" in text
+    )
+    assert "of segment 1 of the host's write-ahead log are a record of this tenant" in text
+    assert text.rstrip().endswith("1 origin: everything holds, and 2 losses are told")
 
 
 def test_calls_of_lanes_are_told_beside_the_signatures_of_a_key(with_events: Path) -> None:
