@@ -29,7 +29,7 @@ from workers.cli.audit.receipt import receipt
 from workers.cli.audit.signing_key import signing_key_sha256
 from workers.cli.shell.output import Output
 
-KEY = ec.generate_private_key(ec.SECP256R1())
+KEY = ec.derive_private_key(5, ec.SECP256R1())
 OTHER = ec.generate_private_key(ec.SECP384R1())
 EDWARDS = ed25519.Ed25519PrivateKey.generate()
 SPKI = spki_of(KEY)
@@ -58,6 +58,14 @@ def written(folder: Path, content: bytes) -> Path:
         pem(CERTIFICATE),
         b"# of release/1\r\n" + PUBLIC_PEM.replace(b"\n", b"\r\n"),
         b"subject=CN = release\n" + pem(CERTIFICATE) + b"\n\n",
+    ],
+    ids=[
+        "DER",
+        "PEM",
+        "certificate in DER",
+        "certificate in PEM",
+        "CRLF and a comment",
+        "certificate after text",
     ],
 )
 def test_one_key_is_read_from_a_key_or_a_certificate_in_pem_or_der(tmp_path: Path, content: bytes) -> None:
@@ -90,7 +98,11 @@ def test_a_key_of_another_kind_is_read(tmp_path: Path) -> None:
         (pem(CERTIFICATE) + pem(issue(None, OTHER, "CA")), "2 keys or certificates"),
         (b"x" * (64 * 1024 + 1), "larger than"),
     ],
-)
+    ids=[
+        "nothing", "zeros", "UTF-16", "DER cut off", "DER and a byte", "DER twice", "no point of the curve", "PEM cut off",
+        "no base64", "RSA's form", "a request", "PKCS#7", "a private key", "both halves", "PEM twice", "a chain", "64 KiB and a byte",
+    ],
+)  # fmt: skip
 def test_what_is_no_single_public_key_is_refused(tmp_path: Path, content: bytes, what: str) -> None:
     file = written(tmp_path, content)
     with pytest.raises(ConfigError, match=what) as refused:
