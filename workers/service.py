@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from workers.active_jobs import ActiveJobs
+    from workers.background.record.sealer_process import SealerProcess
     from workers.background.refused_pin_sync import RefusedPinSync
     from workers.background.registration import Registration
-    from workers.background.sealer_process import SealerProcess
     from workers.background.stop_order_sync import StopOrderSync
     from workers.current_config import CurrentConfig
     from workers.intake.claim_loop import ClaimLoop

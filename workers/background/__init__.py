@@ -8,12 +8,9 @@ event_collector         events of commands, from their spool into the log
 hindrance_publisher     tenants that this worker signs nothing for, and why
 lane_records            starts, ends and calls of lanes, for the log
 log_retention           deletes old segments of the log
-receipt_publisher       receipts that the sealer has made, to Redis
-record_monitor          metrics of the record, from its sealer's status
+record                  folder: the record's sealer, certification, receipts and metrics
 refused_pin_sync        PINs that were refused on other hosts
 registration            entry of this worker in the list of workers
-sealer_process          the sealer as a child of the worker
-statement_signer        has the keys of the record's checkpoints certified
 stop_order_sync         stop orders: receive, verify, apply, store, publish
 
 Must never import ``workers.intake``, ``workers.pipeline``, ``workers.composition`` or ``workers.service``.

@@ -12,12 +12,12 @@ from workers.background.directory_publisher import DirectoryPublisher
 from workers.background.event_collector import EventCollector
 from workers.background.hindrance_publisher import HindrancePublisher
 from workers.background.log_retention import LogRetention, RecordRetention
-from workers.background.receipt_publisher import ReceiptPublisher
-from workers.background.record_monitor import RecordMonitor
+from workers.background.record.receipt_publisher import ReceiptPublisher
+from workers.background.record.record_monitor import RecordMonitor
+from workers.background.record.sealer_process import SealerProcess
+from workers.background.record.statement_signer import StatementSigner
 from workers.background.refused_pin_sync import RefusedPinSync
 from workers.background.registration import Registration
-from workers.background.sealer_process import SealerProcess
-from workers.background.statement_signer import StatementSigner
 from workers.background.stop_order_sync import StopOrderSync
 from workers.config.snapshots import ConfigurationFiles
 from workers.lifecycle.log_scrubber import LogScrubber

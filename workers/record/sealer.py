@@ -4,14 +4,14 @@
 everything before it is synced; after a crash the tenants' files are cut to it and the write-ahead log is read on from there,
 which gives the same bytes. Nothing waits for the sealer: the write-ahead log is the truth about what was signed.
 
-1. ``SealerProcess`` (``workers/background/sealer_process.py``) keeps the process of the host alive; ``SealingLoop.run``
+1. ``SealerProcess`` (``workers/background/record/sealer_process.py``) keeps the process of the host alive; ``SealingLoop.run``
    (``sealing.py``) calls the steps below about once a second.
 2. ``Sealer.advance`` takes the next durable records from ``LogFollower.records`` (``follower.py``); ``Sequencer.add``
    (``sequencer.py``) makes entries of each, for the log of its tenant.
 3. ``TenantLog.append`` (``volumes.py``) adds an entry to the tenant's files, and its hash to the Merkle tree, of which
    ``TreeEdge.append`` (``queueing/transparency/merkle.py``) has the right edge (RFC 9162 2.1).
 4. ``Sealer.sign`` signs a checkpoint of each log that has grown, with the process's own key. The lane of the service key
-   certifies that key: ``StatementSigner`` (``workers/background/statement_signer.py``).
+   certifies that key: ``StatementSigner`` (``workers/background/record/statement_signer.py``).
 5. ``Sealer.keep`` makes it durable. ``bundle/`` exports and verifies what was sealed, ``receipts/`` proves single jobs.
 """
 

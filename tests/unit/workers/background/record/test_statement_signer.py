@@ -11,8 +11,8 @@ import pytest
 from queueing.errors import EnvelopeMalformed, TokenUnavailable
 from queueing.protocol.jobs import WireError
 from tests.support.fakes.configurations import configuration
-from workers.background import statement_signer as module
-from workers.background.statement_signer import StatementSigner
+from workers.background.record import statement_signer as module
+from workers.background.record.statement_signer import StatementSigner
 from workers.current_config import CurrentConfig
 from workers.lanes.protocol import SignedStatement, SignStatement
 from workers.lanes.supervisor.registry import LaneRegistry

@@ -17,8 +17,8 @@ from queueing.broker.receipts import JobReceipt
 from queueing.errors import QueueUnavailable
 from queueing.protocol.jobs import job_id_of, tenant_of_job_id
 from tests.support.fakes.configurations import configuration
-from workers.background import receipt_publisher as module
-from workers.background.receipt_publisher import ReceiptPublisher
+from workers.background.record import receipt_publisher as module
+from workers.background.record.receipt_publisher import ReceiptPublisher
 from workers.current_config import CurrentConfig
 from workers.record.receipts.outbox import OutboxFile, ReceiptOutbox, SealedReceipt
 from workers.telemetry.metrics import Metrics

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.support.fakes.configurations import configuration
-from workers.background.sealer_process import SealerProcess
+from workers.background.record.sealer_process import SealerProcess
 from workers.current_config import CurrentConfig
 from workers.telemetry.metrics import Metrics
 

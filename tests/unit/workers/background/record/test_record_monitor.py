@@ -7,7 +7,7 @@ import time
 from prometheus_client import CollectorRegistry
 
 from tests.support.fakes.configurations import current_config
-from workers.background.record_monitor import RecordMonitor
+from workers.background.record.record_monitor import RecordMonitor
 from workers.record.exchange import SealerStatus
 from workers.telemetry.metrics import Metrics
 

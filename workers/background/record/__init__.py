@@ -1,0 +1,9 @@
+"""Background tasks of the record: what its sealer, a process without Redis and token, needs of the worker.
+
+receipt_publisher  receipts that the sealer has made, to Redis
+record_monitor     metrics of the record, from its sealer's status
+sealer_process     the sealer as a child of the worker
+statement_signer   has the keys of the record's checkpoints certified
+
+Must never import ``workers.intake``, ``workers.pipeline``, ``workers.composition`` or ``workers.service``.
+"""
