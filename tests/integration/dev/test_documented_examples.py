@@ -118,11 +118,11 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     r"systemctl |journalctl ": names_units_and_events,
     r"python3 -m venv |/opt/sigmill/bin/pip |ln -s |export |systemd-sysusers |dmesg |timedatectl|chronyc ": nothing,
     r"apt-get install |install -d |printf .*>/etc/|mkdir -p /etc/systemd/|~/sigmill/bin/": nothing,  # make install-check
-    r"pgrep |ss -tn |ls -ld /var/lib/sigmill/record|cp -a /var/lib/sigmill/record": nothing,  # integration/worker/test_record.py
+    r"pgrep |ss -tn |ls -ld /var/lib/sigmill/record|cp -a /var/lib/sigmill/record": nothing,  # integration/worker/record/test_record.py
     r"chown -R sigmill: ": nothing,  # a host's own user
     r"rm \S+/latest-time$": nothing,  # tests/integration/lanes: the lanes' clocks
     r"sigmill audit (verify|find) ": nothing,  # tests/unit/workers/cli/audit
-    r"sigmill verify --receipt ": nothing,  # integration/worker/test_receipts.py: with a record
+    r"sigmill verify --receipt ": nothing,  # integration/worker/record/test_receipts.py: with a record
     r"sigmill sign-file ": nothing,  # tests/integration/cli/test_sign_file.py
     r"sigmill worker$|sigmill exporter ": nothing,  # the house below has both
     r"sigmill \w+ .*by-token/": nothing,  # test_dev_command.py

@@ -21,7 +21,7 @@ from queueing.client.signatures import Outcome
 from queueing.protocol import keyspace
 from queueing.transparency.receipts import MOST_RECEIPT_BYTES, verify_receipt
 from queueing.transparency.trusted_keys import TrustedKeys
-from tests.integration.worker.test_record import RECORD, sealer_of
+from tests.integration.worker.record.test_record import RECORD, sealer_of
 from tests.support.keys import EcdsaNoteKey
 from tests.support.rig.operator import sigmill
 from tests.support.rig.rig import AUDIENCE, MakeRig, Rig
