@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from workers.active_jobs import ActiveJobs
+    from workers.background.record.head_publisher import HeadPublisher
     from workers.background.record.sealer_process import SealerProcess
     from workers.background.refused_pin_sync import RefusedPinSync
     from workers.background.registration import Registration
@@ -83,6 +84,7 @@ class ServiceParts:
     registration: Registration
     reloader: Reloader
     sealer: SealerProcess | None
+    heads: HeadPublisher | None
     background: tuple[BackgroundTask, ...]
 
 
@@ -193,6 +195,8 @@ class SigningService:
             log.warning("log.not_closed")
         if p.sealer is not None:
             await p.sealer.close(p.shutdown.to_close_s)
+        if p.heads is not None:
+            await p.heads.close(p.shutdown.to_close_s)
         p.pid_lock.remove()
         p.state.release()
         p.heartbeat.stop()

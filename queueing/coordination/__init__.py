@@ -4,6 +4,7 @@ backlog_caps      largest backlogs, for the submit script
 hindrances        why a worker signs nothing for a tenant, for its clients
 key_directories   signed key directories, for clients
 key_usage         digests that keys have signed in a period
+record_heads      newest signed heads of the record's logs, for the hosts that write them
 redis_check       check of Redis, for ``sigmill doctor``
 refused_pin_feed  PINs that tokens refused
 stop_order_feed   signed stop orders, and the workers that apply them

@@ -138,3 +138,8 @@ def result(job_id: str) -> str:
 def receipt(job_id: str) -> str:
     """String: proof of a job that asked for it (``queueing.broker.receipts``), until the result retention ends."""
     return RECEIPT_PREFIX + job_id
+
+
+def record_head(tenant: str, name: str) -> str:
+    """String: newest signed head of this tenant's log in the record of this name (``queueing.coordination.record_heads``)."""
+    return f"sigmill:{{{tenant}}}:head:{name}"

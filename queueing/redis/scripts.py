@@ -34,6 +34,7 @@ class Script(StrEnum):
     NACK = "nack"
     REQUEUE_DEAD_LETTER = "requeue_dead_letter"
     REGISTER_WORKER = "register_worker"
+    REPLACE_RECORD_HEAD = "replace_record_head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ _BEFORE: Final[dict[Script, tuple[str, ...]]] = {
     Script.NACK: ("reads", "counters", "rate_limit"),
     Script.REQUEUE_DEAD_LETTER: ("counters",),
     Script.REGISTER_WORKER: (),
+    Script.REPLACE_RECORD_HEAD: ("reads",),
 }
 """The files put before each script: functions that it calls. Tenants' ACLs name the submit script by its SHA-1: every
 change of its text, or of these, locks clients out until their Redis users are set again."""

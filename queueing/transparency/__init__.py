@@ -9,6 +9,7 @@ commitments  what an entry says of digests without showing them
 entries      entries of a tenant's log, as msgpack arrays
 event_entries  entries of events that are no job
 origin_statements  the service key certifies the key of a log's checkpoints
+signed_heads  a checkpoint with the statement about its key, as Redis keeps it
 short_statements  such a statement without what a checkpoint beside it says too
 proof_files  a proof with its checkpoint in one text (tlog-proof)
 job_proofs   proof of a job's outcome, from which receipts of its digests are made

@@ -45,6 +45,7 @@ from queueing.redis.errors import AnswerMalformed
 from queueing.redis.values import MOST_COUNT, count_of
 from queueing.transparency.job_proofs import read_job_proof
 from queueing.transparency.receipts import verify_receipt
+from queueing.transparency.signed_heads import read_signed_head
 from tests.fuzz import seeds
 from tests.fuzz.agent_boundaries import AGENT_BOUNDARIES
 from tests.fuzz.file_boundaries import FILE_BOUNDARIES
@@ -131,6 +132,14 @@ def _redis_text(data: bytes) -> None:
 def _dead_letter(data: bytes) -> None:
     letter = dead_letters._decoded(data)
     assert letter is None or 0 <= letter.at_ms <= MOST_COUNT
+
+
+def _signed_head(data: bytes) -> None:
+    """Value of Redis, of which only the service key's word counts."""
+    with suppress(ProofInvalid):
+        log = seeds.LOG
+        head = read_signed_head(data).verify(log.service.verifier, audience=log.audience, origin=log.origin)
+        assert head.size == log.size
 
 
 def _claim_answer(data: bytes) -> None:
@@ -338,6 +347,7 @@ BOUNDARIES: Final[Mapping[str, Boundary]] = {
     "secret-file": Boundary(_secret_file, (b"1234\n", "P\u00e4 \U0001f511\r\n".encode())),
     "segment": Boundary(_segment, (seeds.segment(),)),
     "service-file": Boundary(_service_file, (seeds.service_file(),)),
+    "signed-head": Boundary(_signed_head, (seeds.LOG.signed_head(),)),
     "signed-line": Boundary(_signed_line, (seeds.signed_line(),)),
     "state-files": Boundary(_state_files, seeds.STATE_FILES),
     "submitted-job": Boundary(_submitted_job, (seeds.submitted_job(),)),

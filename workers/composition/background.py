@@ -12,6 +12,8 @@ from workers.background.directory_publisher import DirectoryPublisher
 from workers.background.event_collector import EventCollector
 from workers.background.hindrance_publisher import HindrancePublisher
 from workers.background.log_retention import LogRetention, RecordRetention
+from workers.background.record.head_publisher import HeadPublisher
+from workers.background.record.origin_check import OriginCheck
 from workers.background.record.receipt_publisher import ReceiptPublisher
 from workers.background.record.record_monitor import RecordMonitor
 from workers.background.record.sealer_process import SealerProcess
@@ -85,12 +87,36 @@ def make_reloader(
     )
 
 
-def make_sealer(base: Foundation) -> SealerProcess | None:
-    """The sealer's process, where there is a record and the worker starts it, not the host."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordParts:
+    """Parts that are there only with a record. ``sealer``: None where the host starts it, not the worker."""
+
+    sealer: SealerProcess | None
+    heads: HeadPublisher
+    others: tuple[BackgroundTask, ...]
+
+    @property
+    def tasks(self) -> tuple[BackgroundTask, ...]:
+        """All of them, to be run."""
+        return (*self.others, self.heads, *(() if self.sealer is None else (self.sealer,)))
+
+
+def make_record(base: Foundation) -> RecordParts | None:
+    """Parts of the record, where there is one."""
     settings = base.config.service.record
-    if not settings.enabled or settings.process != "child":
+    if not settings.enabled:
         return None
-    return SealerProcess(base.config, base.metrics)
+    origins = OriginCheck(base.redis, base.config, base.wal, base.metrics)
+    return RecordParts(
+        sealer=SealerProcess(base.config, base.metrics) if settings.process == "child" else None,
+        heads=HeadPublisher(base.redis, base.config, origins, base.metrics),
+        others=(
+            RecordMonitor(base.config, base.metrics),
+            RecordRetention(base.config),
+            StatementSigner(base.config, base.lanes, origins),
+            ReceiptPublisher(base.redis, base.config, base.metrics),
+        ),
+    )
 
 
 def background_tasks(
@@ -99,7 +125,7 @@ def background_tasks(
     pipeline: Pipeline,
     syncs: Syncs,
     reloader: Reloader,
-    sealer: SealerProcess | None,
+    record: RecordParts | None,
 ) -> tuple[BackgroundTask, ...]:
     """All parts that the service runs beside the claim loop."""
     canaries = CanaryProber(
@@ -124,20 +150,6 @@ def background_tasks(
         LogScrubber(base.config, base.wal, base.metrics),
         EventCollector(base.config, base.wal),
         base.lane_records,
-        *_record(base, sealer),
+        *(() if record is None else record.tasks),
         ClockWatch(base.redis, base.metrics),
-    )
-
-
-def _record(base: Foundation, sealer: SealerProcess | None) -> tuple[BackgroundTask, ...]:
-    """Parts that are there only with a record."""
-    if not base.config.service.record.enabled:
-        return ()
-    child = () if sealer is None else (sealer,)
-    return (
-        RecordMonitor(base.config, base.metrics),
-        RecordRetention(base.config),
-        StatementSigner(base.config, base.lanes),
-        ReceiptPublisher(base.redis, base.config, base.metrics),
-        *child,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workers.composition.background import background_tasks, make_reloader, make_sealer, make_syncs
+from workers.composition.background import background_tasks, make_record, make_reloader, make_syncs
 from workers.composition.foundation import export_gauges, make_foundation, make_limits
 from workers.composition.processing import make_claim_loop, make_lease_keeper, make_pipeline
 from workers.config.snapshots import ConfigurationFiles
@@ -49,7 +49,7 @@ def build_service(
         lanes=base.lanes,
     )
     syncs = make_syncs(base, readiness)
-    sealer = make_sealer(base)
+    record = make_record(base)
     pid_lock = PidLock(base.config.service.state_dir)
     reloader = make_reloader(base, syncs, pid_lock, files)
     set_levels(configuration.service.logging.level, jobs=configuration.service.logging.jobs)
@@ -78,7 +78,8 @@ def build_service(
             refused_pins=syncs.refused_pins,
             registration=syncs.registration,
             reloader=reloader,
-            sealer=sealer,
-            background=background_tasks(base, limits, pipeline, syncs, reloader, sealer),
+            sealer=None if record is None else record.sealer,
+            heads=None if record is None else record.heads,
+            background=background_tasks(base, limits, pipeline, syncs, reloader, record),
         )
     )

@@ -14,6 +14,7 @@ bundle         folder: parts of a log that prove themselves: written, read, veri
 integrity      folder: damage in the files of a log, found by its own hashes
 folder         files that say what a record is and how far it is sealed; its layout
 published      published checkpoints
+heads          folder: heads that are kept in Redis, and what follows where a log has gone back behind one
 replacement    a damaged record renamed, and a new one that follows it
 receipts       folder: receipts of jobs that asked for them, made and handed to the worker
 scrubbing      folder: the files of all logs read again, round after round

@@ -4,6 +4,7 @@
 
     sealer/lock, sealer/status            of the running sealer; the status is replaced about once a second
     sealer/receipts/NUMBER+TENANT         receipts, which the worker publishes (``receipts.outbox``)
+    sealer/set-back                       the worker's order to begin a new record (``heads.set_back``)
     sealer/requests/TENANT+KEY            a request of the sealer; KEY: the first 16 hex digits of its epoch key
     record/logs/TENANT/statements/SIZE-KEY  the signed statement, which the worker writes; SIZE: the head where the key begins
 
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 SEALER_FOLDER: Final = "sealer"
 """Folder in the state directory."""
 
-FailureReason = Literal["damaged", "disk_full", "io", "unexpected", "exited", "receipt"]
-"""Why sealing was interrupted. ``exited``: the process ended, as its worker saw it; ``receipt``: a receipt was dropped."""
+FailureReason = Literal["damaged", "disk_full", "io", "unexpected", "exited", "receipt", "head", "set_back"]
+"""Why sealing was interrupted. ``exited``: the process ended, as its worker saw it; ``receipt``: a receipt was dropped;
+``head``: a head in Redis was none of the service's; ``set_back``: a head in Redis says that the record is an older copy."""
 
 _LARGEST_STATUS_BYTES: Final = 16 * 1024 * 1024
 """Thousands of tenants, with names of at most 63 characters."""

@@ -106,6 +106,16 @@ def read_origin(folder: Path, log_name: str, build: str, follows: dict[str, Head
     return Origin(log_name, found[1], bytes.fromhex(found[2]), found[3], former)
 
 
+def name_of(folder: Path) -> str:
+    """Name of the record in this folder: 16 hex digits; empty where it cannot be read."""
+    try:
+        name = (folder / "origin").read_bytes()[:16].decode("ascii")
+        int(name, 16)
+    except (OSError, ValueError):
+        return ""
+    return name
+
+
 def read_sealed(folder: Path) -> Sealed | None:
     """State that a former sealer kept; None before the first. Raises ``RecordDamaged``, or ``OSError``."""
     path = folder / "sealed"

@@ -12,7 +12,8 @@ import msgspec
 
 from queueing.files.durable_file import make_folder, replace_durably, sync_folder
 from queueing.files.folders import entries, entries_below, is_there
-from workers.record.folder import FOLDER_NAME, FOLLOWS
+from workers.record.folder import FOLDER_NAME, FOLLOWS, name_of
+from workers.record.heads.set_back import forget_set_back, read_set_back
 from workers.record.published import published_heads
 
 if TYPE_CHECKING:
@@ -30,16 +31,21 @@ def former_records(state_dir: Path) -> list[Path]:
 def give_up(state_dir: Path) -> str:
     """Rename the record, and begin a new one that follows it; returns the new name of its folder. Raises ``OSError``.
 
-    A crash at any point is finished by ``finish_replacement``.
+    It follows the heads that were published here, and where the worker knows of others (``heads.set_back``), these: they are
+    certified. A crash at any point is finished by ``finish_replacement``.
     """
     record, draft = state_dir / FOLDER_NAME, state_dir / _DRAFT
     heads = published_heads(record)
+    order = read_set_back(state_dir)
+    if order is not None and order.name == name_of(record):
+        heads |= order.heads
     make_folder(draft)
     replace_durably(draft / FOLLOWS, msgspec.msgpack.encode(heads))
-    former = state_dir / f"{_FORMER}{_name_of(record)}"
+    former = state_dir / f"{_FORMER}{_former_name(record)}"
     record.rename(former)
     draft.rename(record)
     sync_folder(state_dir)
+    forget_set_back(state_dir)
     return former.name
 
 
@@ -51,14 +57,9 @@ def finish_replacement(state_dir: Path) -> None:
         sync_folder(state_dir)
 
 
-def _name_of(record: Path) -> str:
-    """Name of the record's origin, made unique where it cannot be read."""
-    try:
-        name = (record / "origin").read_bytes()[:16].decode("ascii")
-        int(name, 16)
-    except (OSError, ValueError):
-        name = "unknown"
-    return f"{name}-{secrets.token_hex(4)}"
+def _former_name(record: Path) -> str:
+    """New name for a record that is given up: that of its origin, made unique."""
+    return f"{name_of(record) or 'unknown'}-{secrets.token_hex(4)}"
 
 
 def bytes_of(state_dir: Path) -> int:

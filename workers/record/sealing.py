@@ -2,7 +2,7 @@
 
 About once a second it reads what is new in the write-ahead log, signs the checkpoints of the tenants whose logs have grown,
 and tells how far it is. Once a minute, and where a segment ends, all is made durable. After an error of the disk it begins
-again from what was durable. A record that is damaged or was set back is never signed on: it is kept as
+again from what was durable. A record that is damaged or was set back, also by the worker's word (``heads.set_back``), is never signed on: it is kept as
 ``record.ORIGIN``, and a new one begins, whose logs say which log they follow.
 """
 
@@ -30,6 +30,7 @@ from workers.record.exchange import (
 )
 from workers.record.folder import FOLDER_NAME, LOGS_NAME
 from workers.record.follower import Place
+from workers.record.heads.set_back import check_not_set_back
 from workers.record.published import published_heads
 from workers.record.receipts.maker import ReceiptMaker
 from workers.record.replacement import bytes_of, finish_replacement, former_records, give_up
@@ -137,6 +138,7 @@ class SealingLoop:
         while True:
             ending = stop.is_set()
             began = self._clock_s()
+            check_not_set_back(self._state_dir, sealer.origin.name)
             covered = self._read(sealer, began + STEP_S)
             signed = sealer.sign()
             self._certify(sealer, signed)

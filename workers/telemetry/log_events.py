@@ -267,6 +267,21 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "Receipts could not be published for the tenant; the worker tries again. Signatures do not wait for them.",
         ("tenant", "why"),
     ),
+    "record.set_back": LogEvent(
+        "error",
+        "A log of the record `origin` does not continue its newest head in Redis: `state_dir` is an older copy, or another host has a copy of it. Its key is not certified, and the sealer begins a new record.",
+        ("origin", "tenants", "why"),
+    ),
+    "record.head_invalid": LogEvent(
+        "warning",
+        "The head of a tenant's log in Redis is none that the service key stands for; it counts as missing, and is replaced.",
+        ("tenant", "why"),
+    ),
+    "record.heads_unpublished": LogEvent(
+        "warning",
+        "Heads of the record could not be published to Redis, or not be read from the disk; the worker tries again. Signing and sealing do not wait.",
+        ("why",),
+    ),
     "record.not_certified": LogEvent(
         "warning",
         "The service key has not certified the key of the record's checkpoints; sealing continues, and the certification is retried.",

@@ -18,6 +18,7 @@ from queueing.transparency.notes import Ed25519NoteKey, sign_note
 from queueing.transparency.origin_statements import OriginStatement
 from queueing.transparency.proofs import inclusion_proof, range_root
 from queueing.transparency.short_statements import shortened
+from queueing.transparency.signed_heads import SignedHead
 from queueing.transparency.trusted_keys import TrustedKeys
 from tests.support.keys import EcdsaNoteKey
 
@@ -99,8 +100,18 @@ class Log:
             statement=self.statement(signer),
         )
 
+    def signed_head(self) -> bytes:
+        """The log's head as Redis has it."""
+        signer = Ed25519NoteKey(self.origin, self.key)
+        note = sign_checkpoint(Checkpoint(self.origin, self.size, bytes(32)), signer)
+        return SignedHead(checkpoint=note, statement=self.whole_statement(signer)).encode()
+
     def statement(self, signer: Ed25519NoteKey) -> bytes:
-        """Short form of the statement about the key, as long as a real one is."""
+        """Short form of the statement about the key."""
+        return shortened(self.whole_statement(signer))
+
+    def whole_statement(self, signer: Ed25519NoteKey) -> bytes:
+        """The statement about the key, as long as a real one is."""
         statement = OriginStatement(
             audience=self.audience,
             epoch_key=signer.verifier,
@@ -111,4 +122,4 @@ class Log:
             issued=datetime(2026, 11, 27, tzinfo=UTC),
             expires=datetime(2026, 12, 27, tzinfo=UTC),
         )
-        return shortened(sign_note(statement.text, self.service))
+        return sign_note(statement.text, self.service)

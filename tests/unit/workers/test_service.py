@@ -134,6 +134,7 @@ class ServiceSetup:
             refused_pins=self.part("refused_pins", "sync_at_start"),
             registration=self.part("registration", "remove"),
             sealer=self.part("sealer", "close"),
+            heads=self.part("heads", "close"),
             background=(),
         )
         self.service = SigningService(cast("ServiceParts", parts))
@@ -198,6 +199,14 @@ async def test_a_shutdown_finishes_the_jobs_before_it_closes_the_lanes_and_then_
         "leases.stop", "wal.close", "pid_lock.remove", "state.release",
     ]  # fmt: skip
     assert setup.steps(*order, "lanes.kill") == order
+
+
+async def test_a_shutdown_publishes_the_heads_of_what_the_sealer_has_sealed_last() -> None:
+    """While the state directory is this process's own: no one can have copied it in between."""
+    setup = ServiceSetup()
+    await setup.run_and_drain()
+    order = ["wal.close", "sealer.close", "heads.close", "state.release"]
+    assert setup.steps(*order) == order
 
 
 async def test_jobs_that_an_hsm_does_not_finish_in_time_are_returned_by_killing_its_lanes() -> None:

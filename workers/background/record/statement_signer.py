@@ -15,8 +15,12 @@ from workers.lanes.protocol import FormerHead, SignStatement
 from workers.record.exchange import StatementRequests
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workers.background.record.origin_check import OriginCheck
     from workers.current_config import CurrentConfig
     from workers.lanes.supervisor.registry import LaneRegistry
+    from workers.lanes.supervisor.token_pool import TokenPool
     from workers.record.exchange import StatementRequest
 
 log = logging.getLogger("sigmill.service")
@@ -28,11 +32,15 @@ _NAME: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class StatementSigner:
-    """Answers the sealer's requests one after another; after a failure it waits, up to a minute. Sealing waits for none."""
+    """Answers the sealer's requests one after another; after a failure it waits, up to a minute. Sealing waits for none.
 
-    def __init__(self, config: CurrentConfig, lanes: LaneRegistry) -> None:
+    Nothing is certified that was not compared with Redis before: ``origins``.
+    """
+
+    def __init__(self, config: CurrentConfig, lanes: LaneRegistry, origins: OriginCheck) -> None:
         self._config = config
         self._lanes = lanes
+        self._origins = origins
         self._requests = StatementRequests(config.service.state_dir)
         self._numbers = itertools.count(1)
 
@@ -51,22 +59,42 @@ class StatementSigner:
 
     async def _answer_all(self) -> None:
         """Answer what waits. Raises at once what would fail for each request, and the last error of single ones at the end."""
-        failure: ProofInvalid | SigningError | OSError | None = None
+        failure: SigningError | OSError | None = None
+        by_name: dict[str, list[StatementRequest]] = {}
         for request in await asyncio.to_thread(lambda: list(self._requests.waiting())):
             try:
-                await self._answer(request)
+                by_name.setdefault(self._name_of(request), []).append(request)
+            except ProofInvalid as error:
+                failure = error
+        for name, requests in by_name.items():
+            failure = await self._answer_record(name, requests) or failure
+        if failure is not None:
+            raise failure
+
+    async def _answer_record(
+        self, name: str, requests: Sequence[StatementRequest]
+    ) -> SigningError | OSError | None:
+        """Answer requests about logs of one record; returns the last error of single ones."""
+        pool = self._lanes.service_lanes
+        if pool is None:
+            raise TokenUnavailable("the service's token has no lane")
+        # Of all tenants: a log that the older copy does not have contradicts it, too.
+        tenants = sorted({*self._config.tenants, *(request.tenant for request in requests)})
+        uncertain = (await self._origins.compare(name, tenants)).uncertain
+        failure: SigningError | OSError | None = None
+        for request in requests:
+            if request.tenant in uncertain:
+                failure = uncertain[request.tenant]
+                continue
+            try:
+                await self._answer(request, pool)
             except (SigningError, OSError, ProofInvalid) as error:
                 if isinstance(error, SigningError) and error.retryable:
                     raise  # the token is away
                 failure = error
-        if failure is not None:
-            raise failure
+        return failure
 
-    async def _answer(self, request: StatementRequest) -> None:
-        self._check_log(request)
-        pool = self._lanes.service_lanes
-        if pool is None:
-            raise TokenUnavailable("the service's token has no lane")
+    async def _answer(self, request: StatementRequest, pool: TokenPool) -> None:
         head, follows = request.head, request.follows
         answer = await pool.requests.sign_statement(
             SignStatement(
@@ -84,11 +112,12 @@ class StatementSigner:
         key = service_note_key(self._config.service)
         await asyncio.to_thread(self._requests.answer, request, answer.note, key)
 
-    def _check_log(self, request: StatementRequest) -> None:
-        """Raise ``ProofInvalid`` for a log of another service, and for a name of which a lane reads no request."""
+    def _name_of(self, request: StatementRequest) -> str:
+        """Name of the record. Raises ``ProofInvalid`` for a log of another service, and for a name of which a lane reads no request."""
         log_name, origin = self._config.service.log_name, request.head.origin
         name = origin.removeprefix(f"{log_name}/{request.tenant}/")
         if name == origin or not _NAME.fullmatch(name):
             raise ProofInvalid(
                 f"a statement about the log {origin} is requested, which is none of {log_name} and {request.tenant}"
             )
+        return name

@@ -21,8 +21,9 @@ from tests.support.farm.logged_jobs import append, intent, job
 from tests.support.farm.long_logs import SIZE, long_log
 from tests.unit.workers.record.test_sealer import entries
 from workers.journal.segment_writer import SegmentWriter
-from workers.record.exchange import StatementRequests, read_status
-from workers.record.folder import FOLDER_NAME, log_folder, sealed_segments
+from workers.record.exchange import Head, StatementRequests, read_status
+from workers.record.folder import FOLDER_NAME, log_folder, read_follows, sealed_segments
+from workers.record.heads.set_back import SetBack, read_set_back, tell_set_back
 from workers.record.pruning import Pruning
 from workers.record.replacement import finish_replacement, former_records, give_up
 from workers.record.retention.marks import DAY_MS, note_size
@@ -351,3 +352,39 @@ def test_a_disk_on_which_nothing_can_be_removed_stops_no_sealing(
 
 def _first_entry(state_dir: Path) -> bytes:
     return entries(state_dir, "acme")[0]
+
+
+def test_a_record_that_the_worker_calls_an_older_copy_is_given_up_for_one_that_follows_the_known_head(
+    state_dir: Path,
+) -> None:
+    """At the head that the worker knows, which the older copy does not have; of other tenants at the one that is here."""
+    seal(state_dir)
+    here = checkpoint(state_dir, "globex")
+    known = Head(origin=checkpoint(state_dir).origin, size=30, root=b"r" * 32)
+    tell_set_back(state_dir, SetBack(name=known.origin[-16:], why="an older copy", heads={"acme": known}))
+    seal(state_dir)
+    assert checkpoint(state_dir).origin != known.origin
+    assert read_follows(state_dir / FOLDER_NAME) == {"acme": known, "globex": Head.of(here)}
+    requests = {request.tenant: request.follows for request in StatementRequests(state_dir).waiting()}
+    assert requests == {"acme": known, "globex": Head.of(here)}
+    assert read_set_back(state_dir) is None
+    status = read_status(state_dir)
+    assert status is not None
+    assert (status.former, status.failures) == (1, {"damaged": 1})
+    seal(state_dir)
+    assert len(former_records(state_dir)) == 1
+
+
+def test_nothing_is_signed_under_the_name_of_a_record_that_is_to_be_given_up(state_dir: Path) -> None:
+    """Also where another record was given up a moment ago, so that this one waits for its turn."""
+    seal(state_dir)
+    before = checkpoint(state_dir)
+    tell_set_back(state_dir, SetBack(name=before.origin[-16:], why="an older copy", heads={}))
+    writer = SegmentWriter(state_dir / "wal")
+    append(writer, *job("acme", 9))
+    loop = SealingLoop(
+        state_dir, log_name="sigmill/prod", build="1.0", backoff=Backoff(first_s=0.0, most_s=0.0)
+    )
+    loop._replaced_at = loop._clock_s()
+    loop.run(Stop(4))
+    assert checkpoint(state_dir) == before

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from queueing.errors import EnvelopeMalformed, TokenUnavailable
+from queueing.errors import EnvelopeMalformed, ProofInvalid, QueueUnavailable, SigningError, TokenUnavailable
 from queueing.protocol.jobs import WireError
 from tests.support.fakes.configurations import configuration
+from tests.support.fakes.configurations import tenant as a_tenant
 from workers.background.record import statement_signer as module
+from workers.background.record.origin_check import Compared, OriginCheck
 from workers.background.record.statement_signer import StatementSigner
 from workers.current_config import CurrentConfig
 from workers.lanes.protocol import SignedStatement, SignStatement
 from workers.lanes.supervisor.registry import LaneRegistry
 from workers.record.exchange import Head, StatementRequest, StatementRequests
+
+
+class Origins:
+    """Compares nothing: of these tenants nothing can be said, and with ``error`` of none."""
+
+    def __init__(self, *uncertain: str, error: SigningError | None = None) -> None:
+        self._uncertain = uncertain
+        self.error = error
+        self.asked: list[tuple[str, list[str]]] = []
+        self.twice = asyncio.Event()
+
+    async def compare(self, name: str, tenants: Sequence[str]) -> Compared:
+        self.asked.append((name, [*tenants]))
+        if len(self.asked) == 2:
+            self.twice.set()
+        if self.error is not None:
+            raise self.error
+        return Compared(uncertain={tenant: ProofInvalid("not now") for tenant in self._uncertain})
+
+
+def signer_of(state_dir: Path, lanes: ServiceLanes, origins: Origins) -> StatementSigner:
+    config = CurrentConfig(configuration([a_tenant("other")], state_dir=state_dir))
+    return StatementSigner(config, cast("LaneRegistry", lanes), cast("OriginCheck", origins))
 
 
 class ServiceLanes:
@@ -51,7 +77,7 @@ async def test_a_request_is_asked_again_until_the_service_key_signs(
     requests = StatementRequests(tmp_path)
     requests.ask(StatementRequest(tenant="acme", epoch_key=b"k" * 32, head=head, follows=former))
     lanes = ServiceLanes()
-    signer = StatementSigner(CurrentConfig(configuration(state_dir=tmp_path)), cast("LaneRegistry", lanes))
+    signer = signer_of(tmp_path, lanes, Origins())
     running = asyncio.ensure_future(signer.run())
     async with asyncio.timeout(10):
         await lanes.twice.wait()
@@ -90,10 +116,49 @@ async def test_a_request_that_cannot_be_answered_holds_up_no_other(
         head = Head(origin=origin, size=7, root=b"r" * 32)
         requests.ask(StatementRequest(tenant=tenant, epoch_key=b"k" * 32, head=head))
     lanes = RefusingLanes()
-    signer = StatementSigner(CurrentConfig(configuration(state_dir=tmp_path)), cast("LaneRegistry", lanes))
+    signer = signer_of(tmp_path, lanes, Origins())
     running = asyncio.ensure_future(signer.run())
     async with asyncio.timeout(10):
         await lanes.twice.wait()
     running.cancel()
     await asyncio.wait({running})
     assert [asked.tenant for asked in lanes.asked] == ["acme", "globex"]
+
+
+def ask(state_dir: Path, *tenants: str) -> None:
+    for tenant in tenants:
+        head = Head(origin=f"sigmill/test/{tenant}/0123456789abcdef", size=7, root=b"r" * 32)
+        StatementRequests(state_dir).ask(StatementRequest(tenant=tenant, epoch_key=b"k" * 32, head=head))
+
+
+async def test_nothing_is_certified_that_cannot_be_compared_with_redis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again until it can be; every tenant of the service is looked at, also one without a request."""
+    monkeypatch.setattr(module, "INTERVAL_S", 0.0)
+    ask(tmp_path, "acme", "globex")
+    lanes, origins = RefusingLanes(), Origins(error=QueueUnavailable())
+    running = asyncio.ensure_future(signer_of(tmp_path, lanes, origins).run())
+    async with asyncio.timeout(10):
+        await origins.twice.wait()
+        assert origins.asked[0] == ("0123456789abcdef", ["acme", "globex", "other"])
+        assert lanes.asked == []
+        origins.error = None
+        await lanes.twice.wait()
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_a_log_that_cannot_be_compared_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "INTERVAL_S", 0.0)
+    ask(tmp_path, "acme", "globex")
+    lanes = RefusingLanes()
+    running = asyncio.ensure_future(signer_of(tmp_path, lanes, Origins("acme")).run())
+    async with asyncio.timeout(10):
+        await lanes.twice.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    assert [asked.tenant for asked in lanes.asked] == ["globex"]
+    assert len(StatementRequests(tmp_path)) == 2
