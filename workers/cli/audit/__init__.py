@@ -10,6 +10,8 @@ find    ``sigmill audit find``
 receipt  ``sigmill audit receipt``
 receipt_files  verification of a receipt's file
 signing_key  public key that must have signed what a receipt is of
+entry_meter  progress of a verification
+kept_checkpoints  option that names checkpoints which an auditor kept
 key_files  files of public keys
 times   options that are times
 digest_option  option that is a digest

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 import click
 
 from queueing.errors import InputUnreadable
 from queueing.errors.counts import agreed, counted
 from queueing.protocol.names import NAME_PATTERN
+from workers.cli.audit.entry_meter import EntryMeter
+from workers.cli.audit.kept_checkpoints import checkpoint_option, kept_checkpoints
 from workers.cli.audit.key_files import (
     client_keys,
     service_key_option,
@@ -23,7 +25,7 @@ from workers.cli.audit.times import utc_text
 from workers.cli.audit.verified_lines import ClockLine, KeyLine, LossLine, OriginLine, ProblemLine
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
-from workers.cli.shell.progress import Progress
+from workers.record.bundle.findings import Problem
 from workers.record.bundle.lane_sums import LaneSums
 from workers.record.bundle.reader import origins_of, others_in
 from workers.record.bundle.verification import OriginVerifier
@@ -31,28 +33,6 @@ from workers.record.retention.minimum import removed_sentence
 
 MOST_PROBLEMS: Final = 100
 """Problems that are printed for each origin: a log that was changed in one place can have one for each entry behind it."""
-
-
-class EntryMeter:
-    """``Meter`` of a verification that shows a progress line, on a terminal only."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream
-        self._progress: Progress | None = None
-
-    def begin(self, entries: int) -> None:
-        """Begin a meter of ``entries`` to be verified."""
-        self._progress = Progress(entries, done="entries", stream=self._stream)
-
-    def verified(self, entries: int) -> None:
-        """Count ``entries`` more as verified."""
-        if self._progress is not None:
-            self._progress.count(entries, ok=True)
-
-    def clear(self) -> None:
-        """Erase the line before other output is printed."""
-        if self._progress is not None:
-            self._progress.clear()
 
 
 def _tenant(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -73,6 +53,7 @@ def _tenant(_ctx: click.Context, param: click.Parameter, value: str | None) -> s
 @click.option(
     "--tenant", callback=_tenant, help="The tenant whose record it must be; of any tenant without it."
 )
+@checkpoint_option
 @json_option
 @click.pass_obj
 def verify_record(
@@ -80,10 +61,9 @@ def verify_record(
     /,
     *,
     bundle: Path,
-    service_key: Path | None,
-    vkeys: Path | None,
-    clients: Path | None,
     tenant: str | None,
+    checkpoint: tuple[Path, ...],
+    **files: Path | None,
 ) -> Exit:
     """Verify an exported record, offline.
 
@@ -91,17 +71,20 @@ def verify_record(
     belongs to an intent that is before it, and its digests and signature hashes to both; what the intent says is what its envelope
     asks for. The calls of C_Sign that a lane has
     made by its end are those in its entries. With --clients, each signed
-    envelope has the signature of a client of yours. Compare the times that it shows of each log with those that you asked for: what was
-    not exported is not verified. A warning tells of each place at which the host lost something: a damaged stretch of its log, or an
-    intent or outcome that is in no entry. It is no problem of the proofs.
+    envelope has the signature of a client of yours; with --checkpoint, the log is the continuation of one that you kept. Compare the
+    times that it shows of each log with those that you asked for: what was not exported is not verified. A warning tells of each place
+    at which the host lost something: a damaged stretch of its log, or an intent or outcome that is in no entry. It is no problem of the
+    proofs.
 
     Exit code 0 if everything holds, 1 with a line `code place what` for each problem.
     """
+    service_key, vkeys, clients = files["service_key"], files["vkeys"], files["clients"]
     if service_key is None and vkeys is None:
         raise click.UsageError("--service-key or --vkeys is needed: without a key of yours nothing is proven")
     service = [] if service_key is None else service_keys(service_key)
     trusted = [] if vkeys is None else trusted_keys(vkeys)
     keys = None if clients is None else client_keys(clients)
+    kept = kept_checkpoints(checkpoint)
     try:
         origins, others = origins_of(bundle), others_in(bundle)
     except OSError as error:
@@ -109,12 +92,19 @@ def verify_record(
     lines = [
         _verify(
             output,
-            OriginVerifier(origin, trusted=trusted, service_keys=service, clients=keys, tenant=tenant or ""),
+            OriginVerifier(
+                origin, trusted=trusted, service_keys=service, clients=keys, tenant=tenant or "", kept=kept
+            ),
             origin.name,
         )
         for origin in origins
     ]
+    logs = {line.log for line in lines}
     bad = sum(line.problems for line in lines)
+    for missing in sorted({each.origin for each in kept} - logs):
+        bad += 1
+        what = "no log of this name holds in the bundle, and a checkpoint of it was kept"
+        _tell(output, Problem("kept.missing", missing, what))
     if not output.as_json:
         for name in others[:MOST_PROBLEMS]:
             print_message(f"{name}: not verified, it is no part of a bundle")
@@ -138,10 +128,7 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         meter.clear()
         if found > MOST_PROBLEMS:
             continue
-        if output.as_json:
-            emit(ProblemLine(code=problem.code, place=problem.place, message=problem.what))
-        else:
-            print_line(str(problem))
+        _tell(output, problem)
     meter.clear()
     verified = verifier.verified
     line = OriginLine(
@@ -175,6 +162,13 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
     else:
         _print(line)
     return line
+
+
+def _tell(output: Output, problem: Problem) -> None:
+    if output.as_json:
+        emit(ProblemLine(code=problem.code, place=problem.place, message=problem.what))
+    else:
+        print_line(str(problem))
 
 
 def _print(line: OriginLine) -> None:

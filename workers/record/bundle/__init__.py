@@ -6,6 +6,7 @@ verification  verification of a bundle, offline: its tree, and the meaning of it
 claims        intents with their outcomes and ends, and the items beside them
 findings      problems, losses, and counts of what was verified
 losses        entries that tell that something was lost on the host, in words
+kept          checkpoints that an auditor kept, held against the log
 signers       keys of envelopes: of clients, or of grants
 lane_sums     calls of C_Sign that lanes report, held against their ends
 search        jobs in a bundle by digest, key, client, job or time; events by kind

@@ -33,6 +33,7 @@ from queueing.transparency.receipts import tenant_of_origin
 from queueing.transparency.tiles import WIDTH
 from workers.record.bundle.claims import Claims, Expected
 from workers.record.bundle.findings import Problem, Verified
+from workers.record.bundle.kept import KeptCheckpoints
 from workers.record.bundle.losses import loss_of
 from workers.record.bundle.signers import certifying_statements
 
@@ -60,7 +61,8 @@ class OriginVerifier:
 
     ``trusted``: keys that sign checkpoints. ``service_keys``: SubjectPublicKeyInfo (DER) of service keys; a key that one of
     them certified for this origin is trusted too. ``clients``: public keys of clients and issuers by name; without them client signatures are not
-    verified. ``tenant``: whose log it must be; empty: anybody's.
+    verified. ``tenant``: whose log it must be; empty: anybody's. ``kept``: checkpoints that the auditor kept, of this and other logs; those
+    of this log it must continue.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class OriginVerifier:
         service_keys: Sequence[bytes] = (),
         clients: Mapping[str, ClientPublicKey] | None = None,
         tenant: str = "",
+        kept: Sequence[Checkpoint] = (),
     ) -> None:
         self._reader = reader
         self._trusted = trusted
@@ -79,6 +82,7 @@ class OriginVerifier:
         self._edge = TreeEdge()
         self._heads: dict[int, set[bytes]] = {}
         self._tenant = tenant
+        self._kept = kept
         self._audiences: set[str] = set()
         self.verified = Verified()
 
@@ -90,6 +94,8 @@ class OriginVerifier:
         except ProofInvalid as error:
             yield Problem("checkpoint.invalid", self._reader.name, error.message)
             return
+        kept = self._continued = KeptCheckpoints(self._kept, checkpoint, self._reader.name)
+        yield from kept.at_start()
         found = self.verified
         if meter is not None:
             meter.begin(found.end - found.first)
@@ -111,6 +117,7 @@ class OriginVerifier:
                 f"the entries and hashes do not have the root of the checkpoint ({checkpoint.size} entries)"
             )
             yield Problem("tree.root", self._reader.name, what)
+        yield from kept.at_end()
 
     def _checkpoint(self) -> Checkpoint:
         data = self._reader.checkpoint()
@@ -153,7 +160,7 @@ class OriginVerifier:
         inside = self.verified.first <= block * WIDTH < self.verified.end
         if not inside and width == WIDTH:
             _append_block(self._edge, self._level1(block, checkpoint.size))
-            yield from self._certified_head()
+            yield from self._known_heads()
             return
         if not inside:
             yield from self._append(self._reader.tile(0, block, width))
@@ -174,11 +181,10 @@ class OriginVerifier:
     def _append(self, leaves: Sequence[bytes]) -> Iterator[Problem]:
         for leaf in leaves:
             self._edge.append(leaf)
-            if self._edge.size in self._heads:
-                yield from self._certified_head()
+            yield from self._known_heads()
 
-    def _certified_head(self) -> Iterator[Problem]:
-        """Compare the tree at its present size with the heads that the service key has certified there.
+    def _known_heads(self) -> Iterator[Problem]:
+        """Compare the tree at its present size with the heads that the service key has certified there, and those that were kept.
 
         A later key of the same log signs a tree that continues this one; a head inside a block of which only the hash is here
         is not looked at.
@@ -187,6 +193,7 @@ class OriginVerifier:
         if size in self._heads and self._heads[size] != {self._edge.root()}:
             what = f"the service key has certified another log with {size} entries than the one that is here"
             yield Problem("tree.certified", self._reader.name, what)
+        yield from self._continued.at(self._edge)
 
     def _level1(self, block: int, size: int) -> bytes:
         index, number = divmod(block, WIDTH)

@@ -25,7 +25,7 @@ from tests.support.farm.logged_jobs import CLIENT_KEY, SECRET_DIGEST, append, in
 from tests.support.farm.sealed_logs import EPOCH_KEY, seal
 from tests.support.keys import spki_of
 from workers.cli.audit import audit
-from workers.cli.audit.verify import EntryMeter
+from workers.cli.audit.entry_meter import EntryMeter
 from workers.cli.shell.output import Output
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.writer import FolderOfAnother, export
@@ -432,3 +432,86 @@ def test_calls_of_lanes_are_told_beside_the_signatures_of_a_key(with_events: Pat
     assert (line["lanes_without_end"], line["calls_in_doubt"], line["problems"]) == (0, 0, 0)
     text = verify(with_events, as_json=False).stderr
     assert "release/1: 7 calls of C_Sign, 1 signature" in text
+
+
+@pytest.fixture
+def kept(bundle: Path) -> Path:
+    """The checkpoint of an export of some time ago; the log has grown since, and was exported again."""
+    (checkpoint,) = bundle.glob("*/checkpoint")
+    kept = bundle.parent / "kept"
+    kept.write_bytes(checkpoint.read_bytes())
+    append(SegmentWriter(bundle.parent / "state" / "wal"), *job("acme", 3))
+    seal(bundle.parent / "state")
+    shutil.rmtree(bundle)
+    export(log_folder(bundle.parent / "state", "acme"), bundle)
+    return kept
+
+
+def problems_of(result: Result) -> list[tuple[str, str]]:
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    return [(line["code"], line["message"]) for line in lines if "code" in line]
+
+
+def test_a_bundle_that_continues_the_checkpoint_that_was_kept_holds(bundle: Path, kept: Path) -> None:
+    newest = next(bundle.glob("*/checkpoint"))
+    result = verify(bundle, "--checkpoint", kept, "--checkpoint", newest)
+    assert (result.return_value, problems_of(result)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "line, value, code, what",
+    [
+        (1, "4", "kept.forked", "the first 4 entries are other ones"),
+        (1, "0", "kept.forked", "the first 0 entries are other ones"),
+        (
+            1,
+            "11",
+            "kept.rolled_back",
+            "rolled back: the checkpoint that was kept has 11 entries, and this log 10",
+        ),
+        (2, base64.b64encode(b"x" * 32).decode(), "kept.forked", "the first 7 entries are other ones"),
+        (0, "sigmill/prod/acme/0123456789abcdef", "kept.missing", "no log of this name holds"),
+    ],
+)
+def test_a_bundle_that_does_not_continue_the_checkpoint_that_was_kept_is_refused(
+    bundle: Path, kept: Path, line: int, value: str, code: str, what: str
+) -> None:
+    lines = kept.read_text().split("\n")
+    lines[line] = value
+    kept.write_text("\n".join(lines))
+    result = verify(bundle, "--checkpoint", kept)
+    ((found, message),) = problems_of(result)
+    assert (result.return_value, found) == (1, code)
+    assert message.startswith(what)
+    text = verify(bundle, "--checkpoint", kept, as_json=False)
+    assert code in text.stdout
+    assert "1 origin: 1 problem" in text.stderr
+
+
+def test_a_bundle_of_before_the_checkpoint_that_was_kept_was_rolled_back(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """The whole export is an older one, signed and sound."""
+    newer = tmp_path / "newer"
+    append(SegmentWriter(tmp_path / "state" / "wal"), *job("acme", 3))
+    seal(tmp_path / "state")
+    export(log_folder(tmp_path / "state", "acme"), newer)
+    ((code, _),) = problems_of(verify(bundle, "--checkpoint", next(newer.glob("*/checkpoint"))))
+    assert code == "kept.rolled_back"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff" * 300, b"x" * 1_000_001, b"a\n1\n", b"a\n-1\nAAAA\n\n\xe2\x80\x94 a AAAAAAA=\n"],
+    ids=["empty", "not-utf-8", "huge", "unsigned", "negative"],
+)
+def test_a_file_that_is_no_checkpoint_is_refused_with_its_name(bundle: Path, kept: Path, data: bytes) -> None:
+    kept.write_bytes(data)
+    result = verify(bundle, "--checkpoint", kept)
+    assert isinstance(result.exception, ConfigError)
+    assert str(kept) in str(result.exception)
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_not_waited_for(bundle: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert isinstance(verify(bundle, "--checkpoint", tmp_path / "pipe").exception, ConfigError)
