@@ -7,7 +7,8 @@ kinds of kill: of the sealer at a random time, of the sealer as it enters one of
 (strace; in its start, in a checkpoint, or in the end of a segment or of the process, when all is made durable), and of
 the worker, every second time together with the sealer. Where ptrace is forbidden the second kind is a random time, too, and
 the summary says so. At the end
-every signature that a client got is in the items, no record was given up, and the export holds.
+every signature that a client got is in the items, and no record was given up. Each tenant's record is exported then, and verified as an
+auditor does who kept every checkpoint that was seen: by the service's public key and those of the clients.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pathlib import Path
 
 from queueing.client.signing_client import SigningClient
 from queueing.errors import SigningError
+from queueing.protocol.client_keys import ClientPublicKey
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.notes import read_note
 from queueing.transparency.proofs import consistency_proof, verify_consistency
@@ -38,8 +40,11 @@ from tests.faults.harness.tokens import TENANTS
 from tests.faults.summary import say
 from tests.support.disk.disks import can_trace
 from tests.support.tools import tool
-from workers.dev.tenants import AUDIENCE
-from workers.record.exchange import read_status
+from workers.dev.tenants import AUDIENCE, CLIENT, SERVICE_KEY_LABEL
+from workers.record.bundle.reader import origins_of
+from workers.record.bundle.verification import OriginVerifier
+from workers.record.bundle.writer import export
+from workers.record.exchange import StatementRequests, read_status
 from workers.record.folder import log_folder
 from workers.record.replacement import former_records
 from workers.record.stored_entries import StoredEntries
@@ -196,14 +201,23 @@ async def run(folder: Path, kills: int, seed: int) -> None:
                         sealer.kill()
                 ended.set()
             await eventually(lambda: all_sealed(state_dir, seen), "every signature is sealed")
+            assert await sealer.begun(), "the last sealer has ended"
+            await eventually(lambda: not StatementRequests(state_dir), "every key is certified")
             seen.look(state_dir)
         finally:
             sealer.stop()
         await harness.stop_worker(1)
+        clients_of = {
+            name: {CLIENT: ClientPublicKey.from_spki(key.public_spki)}
+            for name, key in harness.rig.keys.items()
+        }
+        service_key = harness.rig.tokens["service"].keys[SERVICE_KEY_LABEL].spki
+        exported = verify_exports(state_dir, folder / "exports", seen, service_key, clients_of)
     checkpoints, signatures = judge(state_dir, seen)
     say(
         f"seed {seed}: {sealer.killed.total()} kills of the sealer ({told(sealer.killed)}), {workers} of the worker;"
-        f" {checkpoints} checkpoints are prefixes of the last, {signatures} signatures are in the items"
+        f" {checkpoints} checkpoints are prefixes of the last, {signatures} signatures are in the items;"
+        f" the exports of {len(TENANTS)} tenants hold against all of them, with {exported} signatures"
     )
 
 
@@ -259,6 +273,33 @@ def judge(state_dir: Path, seen: Seen) -> tuple[int, int]:
         missing = seen.signatures[tenant] - sealed(state_dir, tenant)
         assert not missing, f"{len(missing)} signatures of {tenant} are not in the record"
     return checked, sum(map(len, seen.signatures.values()))
+
+
+def verify_exports(
+    state_dir: Path,
+    out: Path,
+    seen: Seen,
+    service_key: bytes,
+    clients: dict[str, dict[str, ClientPublicKey]],
+) -> int:
+    """Export the record of each tenant, and verify it against all checkpoints that were seen; returns the number of signatures.
+
+    Raises ``AssertionError`` with the first problem.
+    """
+    signatures = 0
+    for tenant, roots in seen.roots.items():
+        log = log_folder(state_dir, tenant)
+        head = export(log, out / tenant).checkpoint
+        kept = [Checkpoint(head.origin, size, root) for size, root in roots.items()]
+        (origin,) = origins_of(out / tenant)
+        verifier = OriginVerifier(
+            origin, service_keys=[service_key], clients=clients[tenant], tenant=tenant, kept=kept
+        )
+        for problem in verifier.run():
+            raise AssertionError(f"the export of {tenant}: {problem}")
+        assert verifier.verified.signatures >= len(seen.signatures[tenant]), f"{tenant} got more signatures"
+        signatures += verifier.verified.signatures
+    return signatures
 
 
 def main() -> None:
