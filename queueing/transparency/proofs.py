@@ -106,8 +106,8 @@ def verify_consistency(old_size: int, old_root: bytes, size: int, root: bytes, p
         raise ProofInvalid(f"a log of {old_size} entries cannot be the beginning of one of {size}")
     _check_hashes([old_root, root, *proof])
     if old_size in {0, size}:
-        expected = EMPTY_ROOT if old_size == 0 else root
-        if proof or not hmac.compare_digest(old_root, expected):
+        heads = {(0, EMPTY_ROOT), (old_size, old_root), (size, root)}
+        if proof or len(heads) != len({0, old_size, size}):  # a size has one root
             raise ProofInvalid(f"two checkpoints with {old_size} and {size} entries do not belong together")
         return
     old_computed, computed = _roots_from_consistency(old_size, old_root, size, proof)
