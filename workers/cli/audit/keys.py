@@ -56,7 +56,7 @@ def keys(output: Output, /, *, config: Path, tenant: str) -> Exit:
 
     One for each start of a sealer, as the option --vkeys of `sigmill audit verify` takes them; the comment before it says from which
     entry on the key signs, and for how long the service key vouches for it. Every statement is verified with the service key
-    of the configuration; of one that it did not sign the key is a comment too.
+    of the configuration; one that it did not sign is refused in a comment, before what it claims.
 
     Exit code 1 if there is such a statement; 75 if no key is certified yet.
     """
@@ -126,10 +126,12 @@ def _problem(service: ServiceConfiguration, tenant: str, statement: OriginStatem
 
 
 def _print(line: KeyLine) -> None:
-    if not line.vkey:
-        print_line(f"# {line.statement}: {line.problem}")
+    """A key is a line of its own, under its range; of a refused statement the problem comes before what it claims."""
+    what = f"from entry {line.from_size}, certified {line.issued} until {line.expires}, host {line.host}, build {line.build}"
+    if not line.problem:
+        print_line(f"# {what}")
+        print_line(line.vkey)
         return
-    print_line(
-        f"# from entry {line.from_size}, certified {line.issued} until {line.expires}, host {line.host}, build {line.build}"
-    )
-    print_line(f"# {line.vkey}: {line.problem}" if line.problem else line.vkey)
+    print_line(f"# {line.statement}: refused: {line.problem}")
+    if line.vkey:
+        print_line(f"# {line.statement}: it claims {line.vkey} {what}")

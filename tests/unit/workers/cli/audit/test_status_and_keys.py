@@ -157,9 +157,14 @@ def test_a_key_that_the_service_key_did_not_certify_is_no_key(site: Site) -> Non
     (folder / "9-nonsense").write_bytes(b"\xff")
     result = run(site, "keys", "--tenant", "acme", as_json=False)
     assert result.return_value == 1
-    (key,) = (line for line in result.stdout.splitlines() if not line.startswith("#"))
-    assert f"# {key}: the note is signed by none of the trusted keys" in result.stdout
-    assert "# 9-nonsense" in result.stdout
+    lines = result.stdout.splitlines()
+    (key,) = (line for line in lines if not line.startswith("#"))
+    refused = lines.index(
+        "# 9-forged: refused: the note is signed by none of the trusted keys (sigmill/prod/service)"
+    )
+    assert lines[refused + 1].startswith(f"# 9-forged: it claims {key} from entry 1, certified ")
+    assert "from entry" not in lines[refused - 1]
+    assert "# 9-nonsense: refused: " in result.stdout
 
 
 def test_a_statement_about_another_tenants_log_is_no_key_of_this_one(site: Site) -> None:
