@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 SERVICE: Final = "the service"
 """Owner of the service's own token; no tenant has a name with a blank."""
 
+SERVICE_KEY_NAME: Final = "service"
+SERVICE_KEY_VERSION: Final = 1
+"""The service key among the key versions of records and metrics."""
+
 SERVICE_TABLES: Final = {
     "service",
     "redis",

@@ -129,8 +129,8 @@ class StopOrderRecord(_Event, frozen=True, array_like=True, tag="StopOrder"):
 class KeyRecord(_Event, frozen=True, array_like=True, tag="Key"):
     """An operator changed a key of the tenant, or one of its versions, by a command on this host, or had it sign a request.
 
-    ``event``: created, adopted, requested (the key signs a certificate request, once, in no lane), stated (a later origin statement), attached, rotated, activated, retired, revoked, set. ``version`` is 0 for the whole key;
-    ``public_key_sha256`` (of the SubjectPublicKeyInfo), ``statement_sha256`` (of the origin statement) are empty where there is
+    ``event``: created, adopted, requested (the key signs a certificate request, once, in no lane), signed (the service key signs for a ceremony, once, in no lane), stated (a later origin statement), attached, rotated, activated, retired, revoked, set. ``version`` is 0 for the whole key;
+    ``public_key_sha256`` (of the SubjectPublicKeyInfo), ``statement_sha256`` (of the origin statement; of the message that is ``signed``) are empty where there is
     none. ``by``: name of the operating system's user; ``changed``: names of changed values, no values.
     """
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import EnvelopeMalformed, KeyUnknown, LimitRate, PolicyDenied, SigningError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, FACTS
+from workers.config.service_file import SERVICE_KEY_NAME, SERVICE_KEY_VERSION
 from workers.config.stop_rules import NO_STOPS, Stops
 from workers.config.tenants import KeyVersion
 from workers.lanes.authorisation import Authorised
@@ -27,8 +28,6 @@ LEAST_PAUSE_S: Final = 1.0
 """Shortest time between two canaries of a lane with the same key: they are charged to no tenant, and must not keep an
 HSM busy."""
 
-SERVICE_KEY_NAME: Final = "service"
-
 
 def canary_digest(algorithm: Algorithm) -> bytes:
     """Hash of the constant, as the algorithm signs it (Ed25519 signs its SHA-512)."""
@@ -39,7 +38,7 @@ def service_version(service_key: ServiceKey) -> KeyVersion:
     """Key of the service as a key version: it has one, which does not expire."""
     return KeyVersion(
         key=SERVICE_KEY_NAME,
-        version=1,
+        version=SERVICE_KEY_VERSION,
         state="active",
         public_key=service_key.public_key,
         tokens=(service_key.token,),

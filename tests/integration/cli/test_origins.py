@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 
 from bench.hsm.simhsm import write_rules
-from tests.support.fakes.key_sites import events_of, files_of_tenants
+from tests.support.fakes.key_sites import events_of, files_of_tenants, service_signatures_of
 from tests.support.openssl import Checked, openssl
 from tests.support.rig.rig import descendants
 from tests.support.sigmill_cli import Ran, sigmill, start_sigmill
@@ -304,6 +304,24 @@ def test_papers_that_failed_are_made_later_as_those_of_the_generation(
         "keys", "request", *words, "--subject", SUBJECT, "--no-origin", config=ceremony_site.config
     ).json()[0]
     assert attestation(plain["request"]) == ""
+
+
+def test_each_signature_of_the_service_key_in_a_ceremony_is_on_record(ceremony_site: OperatorSite) -> None:
+    """One event each: of the opening, of its own certificate the first time, and of the statement, with the hash of what it signed."""
+    scope = load_scope(ceremony_site.config)
+    signatures = []
+    for name, expected in (("release", 3), ("nightly", 5)):
+        made = create(ceremony_site, "--witness", "Ada", key=name)
+        assert made.code == 0, made.out
+        signatures = service_signatures_of(scope)
+        assert len(signatures) == expected
+    service_key = load_configuration(ceremony_site.config).service.service_key.public_key
+    assert {(each.event, each.key, each.version) for each in signatures} == {("signed", "service", 1)}
+    assert {each.public_key_sha256 for each in signatures} == {service_key.sha256}
+    assert len({each.statement_sha256 for each in signatures}) == len(signatures)
+    assert not [each for each in events_of(scope) if each.event == "signed"], (
+        "it is no event of the tenant's keys"
+    )
 
 
 def attestation(request: str) -> str:

@@ -36,6 +36,15 @@ def logins_of(scope: ServiceScope) -> list[LoginRecord]:
 
 
 def events_of(scope: ServiceScope) -> list[KeyRecord]:
-    """Events of keys that wait for a worker, oldest first."""
+    """Events of tenants' keys that wait for a worker, oldest first."""
+    return [record for record in _key_records(scope) if record.tenant]
+
+
+def service_signatures_of(scope: ServiceScope) -> list[KeyRecord]:
+    """Events of signatures that commands had the service key make."""
+    return [record for record in _key_records(scope) if not record.tenant]
+
+
+def _key_records(scope: ServiceScope) -> list[KeyRecord]:
     waiting = EventSpool(scope.state_dir).waiting()
     return [record for events in waiting for record in events.records if isinstance(record, KeyRecord)]

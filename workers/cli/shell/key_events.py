@@ -20,6 +20,7 @@ KeyEvent = Literal[
     "created",
     "adopted",
     "requested",
+    "signed",
     "stated",
     "attached",
     "rotated",
@@ -48,7 +49,7 @@ def keep_key_event(  # noqa: PLR0913 - a field each
     """Keep the event until a worker of this host has it in its log; ``version`` 0 is the whole key.
 
     The change itself is made already, so that an event which cannot be kept is a warning. ``requested`` comes before the key signs a
-    certificate request: what nothing is known of afterwards is on record.
+    certificate request, and ``signed`` before the service key signs for a ceremony: what nothing is known of afterwards is on record.
     """
     record = KeyRecord(
         at_ms=unix_ms(),

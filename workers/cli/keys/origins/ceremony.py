@@ -17,7 +17,7 @@ from queueing.errors import ConfigError
 from queueing.files.folders import is_there
 from queueing.files.regular_file import read_regular
 from workers.cli.keys.origins.files import OriginFiles, StatedKey, write_all
-from workers.config.service_file import SERVICE
+from workers.cli.keys.origins.service_key import sign_by_service_key
 from workers.pki.chain_reading import LARGEST_BYTES, read_chain
 from workers.pki.chains import ChainInvalid
 from workers.pki.cms import CertificateContent, SignedContent, now_in_seconds
@@ -175,8 +175,7 @@ class Ceremony:
         return content.assemble(self._by_service_key(content.to_be_signed()))
 
     def _by_service_key(self, message: bytes) -> bytes:
-        key = self.service.service_key
-        return admin_for(self.key.scope, key.token, owner=SERVICE).sign_message(key.public_key.spki, message)
+        return sign_by_service_key(self.key.scope, self.service.service_key, message)
 
     def _certificate_file(self) -> Path:
         service_key = self.service.service_key.public_key

@@ -14,8 +14,9 @@ from queueing.errors import ConfigError, SigningError
 from queueing.files.durable_file import make_folder, remove_durably, replace_durably
 from queueing.files.folders import is_there
 from queueing.files.regular_file import read_regular
+from workers.cli.keys.origins.service_key import sign_by_service_key
 from workers.cli.shell.output import print_message
-from workers.config.service_file import SERVICE, load_service
+from workers.config.service_file import load_service
 from workers.pki.ceremonies import LARGEST_BYTES, CeremonyInvalid, OpenCeremony, read_record
 from workers.pki.cms import now_in_seconds
 from workers.token_admin.client import KeyNotFit
@@ -82,9 +83,7 @@ def open_ceremony(request: KeyRequest, witnesses: tuple[str, ...]) -> HeldCeremo
     )
     why = "no key was created: the service key, which would sign the statement of its origin, is not usable"
     try:
-        opened = admin_for(scope, key.token, owner=SERVICE).sign_message(
-            key.public_key.spki, opening.to_be_signed()
-        )
+        opened = sign_by_service_key(scope, key, opening.to_be_signed())
     except ConfigError as error:
         raise ConfigError(
             error.file, error.key, f"{error.problem}; {why}", f"{error.remedy} {_WAY_OUT}"
