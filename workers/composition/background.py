@@ -135,6 +135,7 @@ def background_tasks(
         pipeline.publisher,
         pipeline.returner,
         pipeline.unauthenticated,
+        pipeline.forgeries,
         limits.budgets,
         base.log_shares,
         limits.grants,

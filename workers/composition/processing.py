@@ -11,6 +11,7 @@ from workers.intake.held_shards import HeldShards
 from workers.lifecycle.heartbeat import Heartbeat
 from workers.pipeline.committer import Committer
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
+from workers.pipeline.forgeries import ForgeryGuard
 from workers.pipeline.lease_keeper import LeaseKeeper
 from workers.pipeline.recovered_results import RecoveredResults
 from workers.pipeline.result_publisher import ResultPublisher
@@ -33,6 +34,7 @@ def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
         listener=base.ready_tenants,
     )
     unauthenticated = UnauthenticatedJobs(base.metrics, base.wal)
+    forgeries = ForgeryGuard(base.config.service.state_dir)
     recovered = RecoveredResults()
     return Pipeline(
         dispatcher=Dispatcher(
@@ -40,7 +42,7 @@ def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
                 base.config,
                 lanes=base.lanes,
                 stop_orders=base.stop_orders,
-                unauthenticated=unauthenticated,
+                forgeries=forgeries,
                 metrics=base.metrics,
             ),
             limiter=limits.limiter,
@@ -63,9 +65,11 @@ def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
             ),
             wal=base.wal,
             recovered=recovered,
+            forgeries=forgeries,
             owner=base.owner,
         ),
         unauthenticated=unauthenticated,
+        forgeries=forgeries,
         returner=JobReturner(
             base.claims,
             wal=base.wal,

@@ -3,6 +3,7 @@
 committer          commit under the lease, repeated until Redis answers; concludes each job
 dispatcher         to the lanes: charge, key budgets, durable intent
 lease_keeper       extends the leases of active jobs, in a thread
+forgeries          guard of the log against forged envelopes: which ones are verified before their intents
 unauthenticated    jobs that no client was found to have signed: counted and sampled
 recovered_results  outcomes that a former process left
 result_publisher   to the client: durable outcome, then the committer

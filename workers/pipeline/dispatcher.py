@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from workers.limits.grant_budgets import GrantBudgets
     from workers.limits.key_budgets import KeyBudgets
     from workers.limits.rate_limiter import RateLimiter
+    from workers.pipeline.forgeries import ForgeryGuard
     from workers.pipeline.result_publisher import ResultPublisher
     from workers.pipeline.retry import JobReturner
     from workers.pipeline.router import Route, Router
@@ -202,12 +203,13 @@ class Dispatcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Stages that a claimed job goes through: to the lanes, and from them to Redis; and the counts of forged ones."""
+    """Stages that a claimed job goes through: to the lanes, and from them to Redis; the counts of forged ones, and the log's guard."""
 
     dispatcher: Dispatcher
     publisher: ResultPublisher
     returner: JobReturner
     unauthenticated: UnauthenticatedJobs
+    forgeries: ForgeryGuard
 
 
 def _requeue_unsent(jobs: Sequence[ActiveJob]) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from workers.active_job import ActiveJob
     from workers.journal.journal import WriteAheadLog
     from workers.pipeline.committer import Committer
+    from workers.pipeline.forgeries import ForgeryGuard
     from workers.pipeline.recovered_results import RecoveredResults
 
 PACE_S: Final = 0.002
@@ -48,9 +49,16 @@ class ResultPublisher:
     """The ``JobSink`` of jobs with a result, in rounds; and the publisher of outcomes that a former process left."""
 
     def __init__(
-        self, committer: Committer, *, wal: WriteAheadLog, recovered: RecoveredResults, owner: str
+        self,
+        committer: Committer,
+        *,
+        wal: WriteAheadLog,
+        recovered: RecoveredResults,
+        forgeries: ForgeryGuard,
+        owner: str,
     ) -> None:
         self._committer = committer
+        self._forgeries = forgeries
         self._wal = wal
         self._recovered = recovered
         self._owner = owner
@@ -68,7 +76,8 @@ class ResultPublisher:
         return self._committer.unconfirmed
 
     def finished(self, job: ActiveJob) -> None:
-        """Publish this job's result with the next round."""
+        """Publish this job's result with the next round. The guard of the log is told at once, not when Redis has answered."""
+        self._forgeries.judged(job)
         self._jobs.append(job)
         self._wake.set()
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from workers.current_stop_orders import CurrentStopOrders
     from workers.lanes.supervisor.registry import LaneRegistry
     from workers.lanes.supervisor.token_pool import TokenPool
-    from workers.pipeline.unauthenticated import UnauthenticatedJobs
+    from workers.pipeline.forgeries import ForgeryGuard
     from workers.telemetry.metrics import Metrics
 
 _SENT_AGAIN_S: Final = 1.0
@@ -51,7 +51,7 @@ class Router:
     """Finds the token of each job, by the configuration and the stop orders in force.
 
     Its verdict lets nothing be signed: the lane verifies and authorises every envelope itself. Jobs that cannot be signed are
-    refused here, to save the trip; envelopes of a tenant with recent forgeries are verified here too, before their intent is written.
+    refused here, to save the trip; envelopes that may be forged (``ForgeryGuard``) are verified here too, before their intent is written.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Router:
         *,
         lanes: LaneRegistry,
         stop_orders: CurrentStopOrders,
-        unauthenticated: UnauthenticatedJobs,
+        forgeries: ForgeryGuard,
         metrics: Metrics,
     ) -> None:
         self._config = config
-        self._unauthenticated = unauthenticated
+        self._forgeries = forgeries
         self._lanes = lanes
         self._stop_orders = stop_orders
         self._audience = config.service.audience  # a reload cannot change it
@@ -135,13 +135,16 @@ class Router:
     def _key_version(self, job: ActiveJob, unverified: UnverifiedEnvelope) -> KeyVersion:
         """The key version that the envelope asks for; raises what a lane would raise.
 
-        An envelope that no client of the tenant can have signed, or one of a tenant in whose name envelopes are forged,
-        is judged here, before its intent: an intent holds the whole envelope.
+        An envelope that no client of the tenant can have signed, or one that may be forged, is judged here, before its intent:
+        an intent holds the whole envelope.
         """
         tenant = self._tenant(job)
         known = self._find_signatory(job, unverified, tenant)
-        if not known or self._unauthenticated.must_verify(tenant.name):
+        size_bytes = len(job.sealed)
+        if not known or self._forgeries.must_verify(tenant.name, size_bytes):
             self._authenticate(job, unverified)
+        else:
+            self._forgeries.passed(tenant.name, size_bytes)
         now_ms = unix_ms()
         stops = self._stop_orders.stops_of(tenant)
         try:

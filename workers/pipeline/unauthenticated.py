@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from queueing.errors import EnvelopeSignature, GrantRefused
 from queueing.unix_time import unix_ms
 from workers.journal.event_records import UnauthenticatedRecord
 from workers.telemetry import job_log
@@ -30,12 +29,9 @@ log = logging.getLogger("sigmill.release")
 REPORT_S: Final = 60.0
 """Shortest time between two log lines of one tenant."""
 
-VERIFY_S: Final = 600.0
-"""After a forged envelope the worker verifies those of its tenant before their intents for so long: 0.15 ms each."""
-
 
 class UnauthenticatedJobs:
-    """Counts and reports them, and remembers the tenants in whose name envelopes are forged."""
+    """Counts and reports them."""
 
     def __init__(
         self, metrics: Metrics, wal: WriteAheadLog, *, now_s: Callable[[], float] = time.monotonic
@@ -46,11 +42,6 @@ class UnauthenticatedJobs:
         self._unreported: dict[str, Counter[str]] = {}
         self._unrecorded: dict[str, Counter[str]] = {}
         self._reported_at: dict[str, float] = {}
-        self._verify_until: dict[str, float] = {}
-
-    def must_verify(self, tenant: str) -> bool:
-        """Whether the worker must verify this tenant's envelopes itself: a lane refused a forged one within ``VERIFY_S``."""
-        return self._verify_until.get(tenant, 0.0) > self._now_s()
 
     def record(self, job: ActiveJob) -> None:
         """Count a refused job; at most one log line per tenant and ``REPORT_S``, with one job as an example."""
@@ -58,8 +49,6 @@ class UnauthenticatedJobs:
         if failure is None:
             return
         reason = reason_label(failure.reason)
-        if isinstance(failure, EnvelopeSignature | GrantRefused):
-            self._verify_until[tenant] = now_s + VERIFY_S
         self._metrics.unauthenticated_jobs.labels(tenant, reason).inc()
         counts = self._unreported.setdefault(tenant, Counter())
         counts[reason] += 1

@@ -9,6 +9,7 @@ refused_pins     PINs that a token rejected
 latest_time      latest time that lanes have seen
 drained_tokens   tokens that an operator drained
 log_usage        bytes of a day in the log, by tenant
+forged_envelopes tenants in whose name envelopes were forged
 token_claims     tokens that lanes use, by serial number
 
 Must never import ``workers.config``, ``workers.lanes`` or anything that talks to Redis or an HSM.

@@ -105,6 +105,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "tenant (one a minute at most), and one job as an example.",
         ("tenant", "reasons", "job_id"),
     ),
+    "jobs.forgeries_not_kept": LogEvent(
+        "warning",
+        "Tenants in whose name envelopes are forged could not be kept for the next start of the worker.",
+        ("why",),
+    ),
     "jobs.released": LogEvent(
         "info",
         "Published results (`[logging] jobs`); `outcome` is committed, repeated or fenced.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from queueing.protocol import keyspace
 from queueing.protocol.client_keys import ClientKey
 from tests.support.farm.forging import Forger, payload
@@ -52,3 +54,25 @@ async def test_unauthenticated_jobs_leave_no_records(make_rig: MakeRig) -> None:
     await until_async(lambda: refused("envelope.signature") == JOBS + 1, "the worker refuses the others")
     assert log_bytes(rig) - before < 100_000, "less than one envelope"
     assert worker.events("jobs.unauthenticated") >= 1
+
+
+@pytest.mark.parametrize("changes", [{}, {"audience": "another-cluster"}], ids=["signature", "audience"])
+async def test_of_a_flood_of_large_forged_envelopes_none_is_in_the_log(
+    make_rig: MakeRig, changes: dict[str, str]
+) -> None:
+    """Also of the first ones, before any was refused, in whatever way they are forged."""
+    rig = make_rig()
+    worker = rig.start_worker()
+    forger = Forger(key=ClientKey.generate())
+    large = payload(forger.seal(digests=tuple(os.urandom(128) for _ in range(1024)), **changes))
+    assert len(large) > 133_000
+
+    def refused() -> float:
+        reason = "envelope.audience" if changes else "envelope.signature"
+        return worker.metric("sigmill_unauthenticated_jobs_total", tenant="acme", reason=reason)
+
+    before = log_bytes(rig)
+    await submit_past_the_client(rig, b"flood", [large] * 200)
+    await until_async(lambda: refused() == 200, "all forged envelopes are refused")
+    after = log_bytes(rig)
+    assert after - before < 20_000, f"{before} bytes before, {after} after 200 of {len(large)} bytes"

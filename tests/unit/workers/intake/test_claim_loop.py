@@ -42,6 +42,7 @@ from workers.limits.key_budgets import KeyBudgets
 from workers.limits.log_shares import LogShares
 from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
+from workers.pipeline.forgeries import ForgeryGuard
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.retry import JobReturner
 from workers.pipeline.settlement import JobSettlement
@@ -178,6 +179,7 @@ class LoopSetup:
             publisher=cast("ResultPublisher", self),
             returner=cast("JobReturner", self.returned),
             unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),
+            forgeries=ForgeryGuard(config.service.state_dir),
         )
         held = self.shards.held(time.monotonic)
         self.claim_loop = ClaimLoop(

@@ -25,6 +25,7 @@ from workers.intake.claimer import Claimer, Reply
 from workers.intake.ready_tenants import ReadyTenants
 from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
+from workers.pipeline.forgeries import ForgeryGuard
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.retry import JobReturner
 from workers.pipeline.unauthenticated import UnauthenticatedJobs
@@ -82,6 +83,7 @@ class Worker:
                 publisher=cast("ResultPublisher", self.publisher),
                 returner=cast("JobReturner", FinishedJobs()),
                 unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),
+                forgeries=ForgeryGuard(config.service.state_dir),
             ),
             ready=self.ready,
             limiter=self.limiter,

@@ -28,7 +28,6 @@ from queueing.protocol.jobs import JobHints, encode_job
 from queueing.unix_time import unix_ms
 from tests.support.fakes.active_jobs import FinishedJobs, one_sink
 from tests.support.fakes.config_files import Site, p256_key, tenant_text, version_lines
-from tests.support.fakes.recording_log import RecordingLog
 from workers.active_job import ActiveJob, Ending
 from workers.config.loading import load_configuration
 from workers.current_config import CurrentConfig
@@ -43,8 +42,8 @@ from workers.limits.grant_budgets import GrantBudgets
 from workers.limits.key_budgets import KeyBudgets
 from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher
+from workers.pipeline.forgeries import ForgeryGuard
 from workers.pipeline.router import Router
-from workers.pipeline.unauthenticated import UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
 CHARGED = 4.0
@@ -106,7 +105,7 @@ class Worker:
                 config,
                 lanes=cast("LaneRegistry", self),
                 stop_orders=CurrentStopOrders(),
-                unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),
+                forgeries=ForgeryGuard(config.service.state_dir),
                 metrics=metrics,
             ),
             limiter=self.limiter,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -35,6 +36,7 @@ from workers.journal.segments import frame
 from workers.lanes.protocol import SliceOutcome
 from workers.pipeline import committer, result_publisher
 from workers.pipeline.committer import MOST_AT_ONCE
+from workers.pipeline.forgeries import ForgeryGuard
 from workers.pipeline.recovered_results import RecoveredResults
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.telemetry.metrics import Metrics
@@ -55,12 +57,15 @@ def metrics() -> Metrics:
     return Metrics(CollectorRegistry())
 
 
-def publisher_of(publication: Publication, metrics: Metrics) -> ResultPublisher:
+def publisher_of(
+    publication: Publication, metrics: Metrics, guard: ForgeryGuard | None = None
+) -> ResultPublisher:
     recovered = RecoveredResults()
     return ResultPublisher(
         committer_of(publication, metrics, recovered),
         wal=cast("WriteAheadLog", FakeLog(publication)),
         recovered=recovered,
+        forgeries=guard or ForgeryGuard(Path("unused")),
         owner="w1",
     )
 
@@ -381,3 +386,15 @@ async def test_a_published_outcome_is_not_published_for_a_later_job(
     publisher = restarted(outcome_of())
     await turn(50)
     assert not publisher.publish_recovered(came_back())
+
+
+def test_the_guard_of_the_log_is_told_before_anything_is_published(
+    publication: Publication, metrics: Metrics
+) -> None:
+    """An attacker who keeps Redis, and with it the results, back would put intents into the log meanwhile."""
+    guard = ForgeryGuard(Path("unused"))
+    forged = job_in_work()
+    forged.failure = EnvelopeSignature()
+    publisher_of(publication, metrics, guard).finished(forged)
+    assert guard.must_verify("acme", 1)
+    assert publication.events == []

@@ -33,15 +33,14 @@ from queueing.unix_time import unix_ms
 from tests.support.fakes.active_jobs import one_sink
 from tests.support.fakes.config_files import Site, tenant_text
 from tests.support.fakes.grants import EPHEMERAL, issuer_text, sealed_grant, sealed_under
-from tests.support.fakes.recording_log import RecordingLog
 from workers.active_job import ActiveJob
 from workers.config.loading import load_configuration
 from workers.current_config import CurrentConfig
 from workers.current_stop_orders import CurrentStopOrders
 from workers.lanes.supervisor.batching import Group
 from workers.lanes.supervisor.registry import LaneRegistry
+from workers.pipeline.forgeries import UNPROVEN_BYTES, ForgeryGuard
 from workers.pipeline.router import Router
-from workers.pipeline.unauthenticated import UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
 
@@ -81,8 +80,8 @@ def registry() -> Registry:
 
 
 @pytest.fixture
-def unauthenticated() -> UnauthenticatedJobs:
-    return UnauthenticatedJobs(Metrics(CollectorRegistry()), RecordingLog().wal)
+def forgeries(tmp_path: Path) -> ForgeryGuard:
+    return ForgeryGuard(tmp_path)
 
 
 @pytest.fixture
@@ -91,9 +90,7 @@ def metrics() -> CollectorRegistry:
 
 
 @pytest.fixture
-def router(
-    tmp_path: Path, registry: Registry, unauthenticated: UnauthenticatedJobs, metrics: CollectorRegistry
-) -> Router:
+def router(tmp_path: Path, registry: Registry, forgeries: ForgeryGuard, metrics: CollectorRegistry) -> Router:
     text = tenant_text().replace('tokens = ["acme"]', 'tokens = ["acme", "globex"]') + issuer_text()
     assert "globex" in text
     config = CurrentConfig(load_configuration(Site(tmp_path, tenants={"acme": text}).write().config))
@@ -101,7 +98,7 @@ def router(
         config,
         lanes=cast("LaneRegistry", registry),
         stop_orders=CurrentStopOrders(),
-        unauthenticated=unauthenticated,
+        forgeries=forgeries,
         metrics=Metrics(metrics),
     )
 
@@ -119,8 +116,9 @@ def job(  # noqa: PLR0913 - what a test varies
     client: str = "build-1",
     signer: ClientKey | None = None,
     ahead_s: int = 0,
+    digests: int = 1,
 ) -> ActiveJob:
-    """A job of one digest, signed by a key that the tenant does not know, unless ``signer`` is another."""
+    """A job of ``digests``, signed by a key that the tenant does not know, unless ``signer`` is another."""
     now_ms = unix_ms()
     envelope = Envelope(
         audience="test",
@@ -132,7 +130,7 @@ def job(  # noqa: PLR0913 - what a test varies
         issued_at_ms=now_ms + ahead_s * 1000,
         expires_at_ms=now_ms + ahead_s * 1000 + 60_000,
         idempotency_key=bytes(16),
-        digests=(bytes(32),),
+        digests=(bytes(32),) * digests,
     )
     payload = encode_job(seal(envelope, signer or ClientKey.generate()), JobHints(n=hints), now_ms)
     claimed = ClaimedJob(
@@ -211,16 +209,36 @@ def test_a_client_that_is_not_configured_is_refused_before_any_intent(router: Ro
 
 
 def test_after_a_forged_envelope_those_of_the_tenant_are_verified_first(
-    router: Router, unauthenticated: UnauthenticatedJobs
+    router: Router, forgeries: ForgeryGuard
 ) -> None:
     """The first one is left to the lane; then an intent is written only for what a client has signed."""
     forged = job()
     router.route(forged)
     forged.fail(EnvelopeSignature())  # as its lane says
-    unauthenticated.record(forged)
+    forgeries.judged(forged)
     with pytest.raises(EnvelopeSignature):
         router.route(job())
     router.route(job(signer=KNOWN))
+
+
+def test_a_large_forged_envelope_is_refused_before_any_intent(router: Router) -> None:
+    """Also the first one, of which no lane has judged another."""
+    with pytest.raises(EnvelopeSignature):
+        router.route(job(digests=128, hints=128))
+    router.route(job(digests=128, hints=128, signer=KNOWN))
+
+
+def test_without_a_verdict_of_a_lane_few_bytes_get_an_intent(router: Router, forgeries: ForgeryGuard) -> None:
+    """Of whatever is forged, until then; a good envelope passes behind them, and makes room when its lane has signed it."""
+    first = job()
+    router.route(first)
+    forgeries.passed("acme", UNPROVEN_BYTES - len(first.sealed))
+    with pytest.raises(EnvelopeSignature):
+        router.route(job())
+    good = job(signer=KNOWN)
+    router.route(good)
+    forgeries.judged(good)
+    router.route(job())
 
 
 def test_a_stranger_learns_nothing_about_keys(router: Router) -> None:

@@ -1,4 +1,4 @@
-"""Jobs that no client was found to have signed: counts, sampled log lines, tenants with forged envelopes."""
+"""Jobs that no client was found to have signed: counts, sampled log lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.fakes.active_jobs import job_in_work
 from tests.support.fakes.recording_log import RecordingLog
 from workers.active_job import ActiveJob
 from workers.journal.event_records import UnauthenticatedRecord
-from workers.pipeline.unauthenticated import REPORT_S, VERIFY_S, UnauthenticatedJobs
+from workers.pipeline.unauthenticated import REPORT_S, UnauthenticatedJobs
 from workers.telemetry.metrics import Metrics
 
 
@@ -59,19 +59,6 @@ def test_a_tenant_has_one_line_a_minute(
         ("globex", {"envelope.malformed": 1}),
         ("acme", {"envelope.malformed": 4, "envelope.signature": 1}),
     ]
-
-
-def test_after_a_forged_envelope_the_worker_verifies_its_tenants_envelopes_for_a_time(
-    unauthenticated: UnauthenticatedJobs, clock: Clock
-) -> None:
-    """Rubbish does not: it never gets an intent."""
-    unauthenticated.record(refused(EnvelopeMalformed()))
-    assert not unauthenticated.must_verify("acme")
-    unauthenticated.record(refused(EnvelopeSignature()))
-    assert unauthenticated.must_verify("acme")
-    assert not unauthenticated.must_verify("globex")
-    clock.now_s += VERIFY_S
-    assert not unauthenticated.must_verify("acme")
 
 
 def test_the_log_has_counts_and_no_envelopes(unauthenticated: UnauthenticatedJobs, log: RecordingLog) -> None:
