@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 POLL_S: Final = 0.25
 """Time between two questions for all receipts that are waited for: a receipt takes a second or two."""
 
+LATE_S: Final = 2.0
+"""Longest wait for a receipt while they do not come: as long as for one that does. So many signatures with receipts take no longer
+beside a sealer that hangs than beside one that works, but for the first time-out."""
+
 MOST_JOBS: Final = 128
 """Jobs per question: answers of some 150 kB."""
 
@@ -46,7 +50,10 @@ class Runner(Protocol):
 
 
 class ReceiptCollector:
-    """Collects the receipts of one client's jobs. ``timeout_s``: longest wait for one after its signature."""
+    """Collects the receipts of one client's jobs. ``timeout_s``: longest wait for one after its signature.
+
+    After one that did not come by then it is ``LATE_S`` at most, until the next one comes.
+    """
 
     def __init__(self, access: QueueAccess, *, tenant: str, trusted: TrustedKeys, timeout_s: float) -> None:
         self._access = access
@@ -56,6 +63,7 @@ class ReceiptCollector:
         self._waiting: dict[str, list[_Waiter]] = {}
         self._some = asyncio.Event()
         self._trouble: QueueUnavailable | None = None
+        self._late = False
 
     async def run(self) -> None:
         """Ask for receipts until cancelled; an idle client asks nothing."""
@@ -85,7 +93,8 @@ class ReceiptCollector:
         if announced is None:
             return list(outcomes)
         assert isinstance(announced, Signature)
-        until_s = asyncio.get_running_loop().time() + self._timeout_s
+        timeout_s = min(self._timeout_s, LATE_S) if self._late else self._timeout_s
+        until_s = asyncio.get_running_loop().time() + timeout_s
         items = [
             _item(number, digest, outcome)
             for number, (digest, outcome) in enumerate(zip(digests, outcomes, strict=True))
@@ -126,14 +135,16 @@ class ReceiptCollector:
         """Encoded proof of a job. Raises ``ReceiptMissing`` where it does not come."""
         with self._polled(job_id, other_than) as future:
             wait_s = max(0.0, until_s - asyncio.get_running_loop().time())
-            await asyncio.wait((future,), timeout=wait_s)
+            await _answer(future, wait_s)
             if future.done():
                 found = future.result()
                 if isinstance(found, ReceiptMissing):
                     raise copy.copy(found)
+                self._late = False
                 return found
             if self._trouble is not None:
                 raise ReceiptMissing(f"the queue could not be asked for the receipt: {self._trouble.message}")
+            self._late = self._late or wait_s >= LATE_S  # a caller without time learns nothing of the sealer
             raise ReceiptMissing(
                 f"the receipt did not come within {wait_s:.3g} s after the signature: the sealer of the worker's host is"
                 " behind, or does not run"
@@ -193,6 +204,11 @@ class _Waiter:
 
     future: asyncio.Future[bytes | ReceiptMissing]
     other_than: bytes | None
+
+
+async def _answer(future: asyncio.Future[bytes | ReceiptMissing], wait_s: float) -> None:
+    """Wait for an answer, at most so long."""
+    await asyncio.wait((future,), timeout=wait_s)
 
 
 def _settle(waiters: Iterable[_Waiter], found: bytes | ReceiptMissing) -> None:

@@ -11,13 +11,16 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
+from queueing.aio.owned_tasks import OwnedTasks
 from queueing.client import receipts as module
 from queueing.client.delivery.queue_access import QueueAccess
 from queueing.client.receipts import ReceiptCollector, ReceiptRunner
+from queueing.client.sign_stream import SLICES_WITH_RECEIPTS, DigestStream, RequestSlices
 from queueing.client.signatures import Outcome, Signature
 from queueing.client.signing_request import SigningRequest, Target
 from queueing.errors import DigestLength, ProofInvalid, QueueUnavailable, ReceiptMissing
 from queueing.protocol.algorithms import Algorithm
+from queueing.protocol.priorities import Priority
 from queueing.transparency.commitments import Item
 from queueing.transparency.receipts import verify_receipt
 from tests.support.farm.job_proofs import Log
@@ -229,3 +232,74 @@ async def test_only_requests_that_want_receipts_are_held_up(setup: ReceiptSetup)
     (first, *_) = await runner.run(replace(request, receipt=True), None)
     assert isinstance(first, Signature)
     assert first.receipt
+
+
+class Waits(list[float]):
+    """Longest waits for answers, in order; none is waited for longer than some turns of the loop."""
+
+    async def answer(self, future: asyncio.Future[bytes | ReceiptMissing], wait_s: float) -> None:
+        self.append(wait_s)
+        await turn()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    made = Waits()
+    monkeypatch.setattr(module, "_answer", made.answer)
+    return made
+
+
+async def test_after_a_time_out_the_next_receipts_are_waited_for_as_long_as_they_take(
+    setup: ReceiptSetup, waits: Waits
+) -> None:
+    """Until one comes: then the sealer is there again. A caller whose own time was short says nothing of it."""
+    setup.place.stored = {}
+    now_s = asyncio.get_running_loop().time()
+    await setup.attach(OUTCOMES, deadline_s=now_s + 1.0)
+    for _ in range(3):
+        await setup.attach(OUTCOMES)
+    setup.place.stored = {"job": PROOF}
+    (first, *_) = await setup.attach(OUTCOMES)
+    assert isinstance(first, Signature)
+    assert first.receipt is not None
+    setup.place.stored = {}
+    await setup.attach(OUTCOMES)
+    assert [wait_s > module.LATE_S for wait_s in waits] == [False, True, False, False, False, True]
+
+
+async def test_beside_a_sealer_that_hangs_many_signatures_come_all_and_after_one_time_out(
+    setup: ReceiptSetup, waits: Waits
+) -> None:
+    """In their order, each with the reason; those that begin after the first time-out wait no longer than for a receipt that comes."""
+
+    class Signer:
+        async def run(self, request: SigningRequest, deadline_s: float | None) -> list[Outcome]:
+            assert request.receipt
+            return [signature(DIGESTS.index(each)) for each in request.digests]
+
+    setup.place.stored = {}
+    slices = RequestSlices(
+        runner=ReceiptRunner(Signer(), setup.collector),
+        target=Target("release", 1, Algorithm.ECDSA_SHA_256),
+        request_id=None,
+        priority=Priority.NORMAL,
+        deadline_s=None,
+        receipt=True,
+    )
+    digests = DIGESTS * (2 * SLICES_WITH_RECEIPTS)
+    tasks = OwnedTasks()
+    await tasks.open()
+    stream = DigestStream(slices, tasks, digests, len(DIGESTS), under_way=slices.under_way)
+    found = [outcome async for part in stream.outcomes() for outcome in part]
+    await tasks.close()
+    assert [signature_bytes(each) for each in found] == [b"signature 0", b"signature 1", b"signature 2"] * (
+        2 * SLICES_WITH_RECEIPTS
+    )
+    assert all("is behind" in missing(each) for each in found)
+    assert len(waits) == 2 * SLICES_WITH_RECEIPTS
+    assert sum(wait_s > module.LATE_S for wait_s in waits) <= SLICES_WITH_RECEIPTS
+
+
+def signature_bytes(outcome: Outcome) -> bytes:
+    assert isinstance(outcome, Signature)
+    return outcome.signature
