@@ -83,6 +83,9 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "workers": LazyCommand("workers.cli.status.workers:workers", "The workers of the cluster."),
 }
 AUDIT: Final[dict[str, LazyCommand]] = {
+    "cms-receipt": LazyCommand(
+        "workers.cli.audit.cms_receipt:cms_receipt", "Put a receipt into a CMS signature, or verify it."
+    ),
     "export": LazyCommand("workers.cli.audit.export:export_record", "Export a tenant's record of this host."),
     "find": LazyCommand("workers.cli.audit.find:find", "Find jobs in an exported record."),
     "keys": LazyCommand("workers.cli.audit.keys:keys", "The keys that sign a tenant's checkpoints."),

@@ -8,6 +8,7 @@ verify  ``sigmill audit verify``
 verified_lines  its lines with --json
 find    ``sigmill audit find``
 receipt  ``sigmill audit receipt``
+cms_receipt  ``sigmill audit cms-receipt``
 receipt_files  verification of a receipt's file
 signing_key  public key that must have signed what a receipt is of
 entry_meter  progress of a verification

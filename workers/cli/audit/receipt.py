@@ -59,7 +59,7 @@ def receipt(
     Exit code 1 if it does not hold, or the digest is not in the bundle.
     """
     trusted = keys_of(keys["vkeys"], keys["service_key"])
-    data = _made(source, digest) if source.is_dir() else receipt_in(source)
+    data = newest_receipt(source, digest) if source.is_dir() else receipt_in(source)
     found = verified(data, trusted, digest=digest, signature=signature)
     if keys["signing_key"] is not None:
         check_signing_key(found, keys["signing_key"])
@@ -69,8 +69,8 @@ def receipt(
     return Exit.DONE
 
 
-def _made(bundle: Path, digest: bytes) -> bytes:
-    """The newest receipt of the digest, not verified."""
+def newest_receipt(bundle: Path, digest: bytes) -> bytes:
+    """The newest receipt of the digest in an exported record, not verified. Raises ``ProofInvalid`` or ``InputUnreadable``."""
     newest: tuple[BundleReader, Match] | None = None
     removed = ""
     try:
