@@ -84,12 +84,15 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
 }
 AUDIT: Final[dict[str, LazyCommand]] = {
     "cms-receipt": LazyCommand(
-        "workers.cli.audit.cms_receipt:cms_receipt", "Put a receipt into a CMS signature, or verify it."
+        "workers.cli.audit.receipts.cms_receipt:cms_receipt",
+        "Put a receipt into a CMS signature, or verify it.",
     ),
     "export": LazyCommand("workers.cli.audit.export:export_record", "Export a tenant's record of this host."),
     "find": LazyCommand("workers.cli.audit.find:find", "Find jobs in an exported record."),
     "keys": LazyCommand("workers.cli.audit.keys:keys", "The keys that sign a tenant's checkpoints."),
-    "receipt": LazyCommand("workers.cli.audit.receipt:receipt", "Make or verify a receipt for one digest."),
+    "receipt": LazyCommand(
+        "workers.cli.audit.receipts.receipt:receipt", "Make or verify a receipt for one digest."
+    ),
     "seal": LazyCommand(
         "workers.cli.audit.seal:seal_log", "Seal the write-ahead log of a decommissioned host."
     ),

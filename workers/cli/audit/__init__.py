@@ -7,10 +7,7 @@ export  ``sigmill audit export``
 verify  ``sigmill audit verify``
 verified_lines  its lines with --json
 find    ``sigmill audit find``
-receipt  ``sigmill audit receipt``
-cms_receipt  ``sigmill audit cms-receipt``
-receipt_files  verification of a receipt's file
-signing_key  public key that must have signed what a receipt is of
+receipts  ``sigmill audit receipt`` and ``cms-receipt``
 entry_meter  progress of a verification
 kept_checkpoints  option that names checkpoints which an auditor kept
 key_files  files of public keys

@@ -25,8 +25,8 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.transparency.trusted_keys import TrustedKeys
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.key_files import service_key_option, vkeys_option
-from workers.cli.audit.receipt_files import hash_of, keys_of, print_receipt, receipt_in, verified
-from workers.cli.audit.signing_key import check_signing_key, signing_key_option
+from workers.cli.audit.receipts.receipt_files import hash_of, keys_of, print_receipt, receipt_in, verified
+from workers.cli.audit.receipts.signing_key import check_signing_key, signing_key_option
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, print_message

@@ -25,8 +25,8 @@ from tests.support.certificates import issue, pem
 from tests.support.farm.job_proofs import Log
 from tests.support.keys import spki_of
 from tests.unit.workers.cli.signing.test_verify_receipt import Build
-from workers.cli.audit.receipt import receipt
-from workers.cli.audit.signing_key import signing_key_sha256
+from workers.cli.audit.receipts.receipt import receipt
+from workers.cli.audit.receipts.signing_key import signing_key_sha256
 from workers.cli.shell.output import Output
 
 KEY = ec.derive_private_key(5, ec.SECP256R1())

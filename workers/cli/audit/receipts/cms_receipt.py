@@ -16,8 +16,8 @@ from queueing.protocol.algorithms import HASH_OIDS
 from queueing.transparency.receipts import Receipt, verify_receipt
 from queueing.transparency.trusted_keys import TrustedKeys
 from workers.cli.audit.key_files import service_key_option, vkeys_option
-from workers.cli.audit.receipt import newest_receipt
-from workers.cli.audit.receipt_files import keys_of, print_receipt, read_file, receipt_in
+from workers.cli.audit.receipts.receipt import newest_receipt
+from workers.cli.audit.receipts.receipt_files import keys_of, print_receipt, read_file, receipt_in
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output
 from workers.pki.receipts import receipt_of, signed_digest, with_receipt

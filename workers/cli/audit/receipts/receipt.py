@@ -11,8 +11,8 @@ from queueing.files.durable_file import replace_durably
 from queueing.transparency.entries import OutcomeEntry
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.key_files import service_key_option, vkeys_option
-from workers.cli.audit.receipt_files import keys_of, print_receipt, receipt_in, verified
-from workers.cli.audit.signing_key import check_signing_key, signing_key_option
+from workers.cli.audit.receipts.receipt_files import keys_of, print_receipt, receipt_in, verified
+from workers.cli.audit.receipts.signing_key import check_signing_key, signing_key_option
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output
 from workers.record.bundle.reader import BundleReader, origins_of
