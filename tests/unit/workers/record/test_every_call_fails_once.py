@@ -47,6 +47,9 @@ STREAM: Final = ("io.open", "io.read", "io.write", "io.flush")
 MADE: Final = frozenset(IN_OS) - {"rename"} | set(STREAM)
 """Calls that the scenario makes; a record that is given up is renamed."""
 
+PARTS: Final = 4
+"""Each fault comes to some two hundred calls, of which one test takes a part."""
+
 LOOKS: Final = frozenset({"stat", "lstat", "fstat", "scandir", "io.open", "io.read", "pread"})
 """Calls that change nothing: the first one of a place fails, of others also the last one."""
 
@@ -248,9 +251,10 @@ def struck(run: Callable[[], None], fault: int, faulty: Faulty) -> bool:
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("fault", [errno.EIO, errno.ENOSPC, signal.SIGKILL])
 def test_each_call_of_the_sealer_fails_once_and_the_log_is_the_same(
-    tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch, fault: int
+    tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch, fault: int, part: int
 ) -> None:
     """And every checkpoint that was published by then is a beginning of it."""
     whole = settled(begun(prepared, tmp_path / "clean"), prepared)
@@ -263,7 +267,7 @@ def test_each_call_of_the_sealer_fails_once_and_the_log_is_the_same(
         for site, count in counted.counts.items()
         for number in sorted({1, 1 if site[0] in LOOKS else count})
     ]
-    for place, (site, number) in enumerate(cases):
+    for place, (site, number) in enumerate(cases[part::PARTS]):
         state = begun(prepared, tmp_path / str(place))
         faulty = Faulty(state, site, number, fault)
 
