@@ -59,7 +59,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """Place in the write-ahead log up to which it is sealed, and the state of sequencer and logs there.
 
     ``receipts``: requests of jobs before this place that wait for theirs.
-    ``incomplete``: segments before the place that have something of which no entry was made.
+    ``incomplete``: segments before the place that have something of which no entry was made. ``at_ms``: time of the last record.
     """
 
     format: int
@@ -69,6 +69,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     segment_head: bytes = b""
     receipts: list[ReceiptRequest] = []
     incomplete: list[int] = []
+    at_ms: int = 0
 
 
 class _SealedPlace(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from workers.journal.acknowledged import acknowledged_ends, read_acknowledged
-from workers.journal.damage import HEAD
 from workers.journal.records import decode_record
 from workers.journal.segments import read_frames, read_segment, segment_number, segment_path, segments_of
 
@@ -36,23 +35,24 @@ class Place(msgspec.Struct, frozen=True, order=True):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Damaged stretch of a segment, whose records are lost: from byte ``first`` up to ``end`` (exclusive)."""
+    """Stretch of a segment whose records are lost: from byte ``first`` up to ``end`` (exclusive). ``at_ms``: of the record before."""
 
     segment: int
     first: int
     end: int
+    at_ms: int
 
 
 class LogFollower:
-    """Reads on from ``place``. ``damage`` has the damaged places that were skipped; ``began`` the first byte of the last record.
+    """Reads on from ``place``. ``damage`` has the damaged places that were skipped; ``before`` is the place before the last record.
 
-    ``unread``: numbers of segments with a record of a later version, which was skipped.
+    ``at_ms``: time of the last record, when ``records`` has ended. ``unread``: numbers of segments with a record of a later version, which was skipped.
     """
 
-    def __init__(self, folder: Path, place: Place) -> None:
+    def __init__(self, folder: Path, place: Place, *, at_ms: int = 0) -> None:
         self._folder = folder
-        self.place = place
-        self.began = place.offset
+        self.place = self.before = place
+        self.at_ms = at_ms
         self.damage: list[Damage] = []
         self.unread: set[int] = set()
 
@@ -74,6 +74,7 @@ class LogFollower:
                 yield record
                 most -= 1
                 if not most:
+                    self.at_ms = record.at_ms
                     return
 
     def _of(self, file: Path, end: int | None, *, finished: bool) -> Iterator[Record | Gap]:
@@ -84,11 +85,12 @@ class LogFollower:
         """
         number = self.place.segment
         damage: list[Damage] = []
+        record: Record | None = None
         for offset, payload in read_frames(file, damage, start=self.place.offset, end=end):
             if damage:
-                yield from self._gaps(number, damage)
+                yield from self._gaps(number, damage, record)
+            self.before = self.place
             self.place = Place(number, offset)
-            self.began = offset - HEAD.size - len(payload)
             try:
                 record = decode_record(payload)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -96,11 +98,13 @@ class LogFollower:
                 continue
             yield record
         if damage and finished:
-            yield from self._gaps(number, damage)
+            yield from self._gaps(number, damage, record)
+        if record is not None:
+            self.at_ms = record.at_ms
         if end is not None and not damage:
             self.place = Place(number, end)
 
-    def _gaps(self, number: int, damage: list[Damage]) -> Iterator[Gap]:
+    def _gaps(self, number: int, damage: list[Damage], record: Record | None) -> Iterator[Gap]:
         """Gaps of these damaged places, of which the list is emptied; one whose record is whole leaves none. ``place`` is behind each."""
         self.damage += damage
         lost = [each for each in damage if not each.record_recovered]
@@ -108,12 +112,10 @@ class LogFollower:
         while lost:
             place = lost.pop(0)
             first, end = place.offset, place.offset + place.size_bytes
-            while (
-                lost and lost[0].offset == end
-            ):  # a file that ends within damage, before its acknowledged bytes
+            while lost and lost[0].offset == end:  # of a file that ends before its acknowledged bytes
                 end += lost.pop(0).size_bytes
             self.place = Place(number, end)
-            yield Gap(number, first, end)
+            yield Gap(number, first, end, self.at_ms if record is None else record.at_ms)
 
 
 def segment_head(folder: Path, number: int) -> bytes:

@@ -87,20 +87,19 @@ def put_back(state: dict[K, V], key: K, before: V | None) -> None:
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Open intents between two records, and the sizes of the logs.
 
-    ``receipts``: of claims that have their outcome, by their place in ``open``. ``at_ms``: time of the last record, 0 in snapshots
-    of former versions; ``gaps``: segment of the last gap, and number of its gaps so far.
+    ``receipts``: of claims that have their outcome, by their place in ``open``. ``gaps``: segment of the last gap, and number of
+    its gaps so far.
     """
 
     sizes: dict[str, int]
     open: list[tuple[int, bytes]]
     canaries: list[bytes]
     receipts: dict[int, ReceiptRequest] = {}
-    at_ms: int = 0
     gaps: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(
-        cls, sizes: Mapping[str, int], intents: OpenIntents, *, at_ms: int = 0, gaps: tuple[int, int] = (0, 0)
+        cls, sizes: Mapping[str, int], intents: OpenIntents, *, gaps: tuple[int, int] = (0, 0)
     ) -> Snapshot:
         """The snapshot of this state."""
         claims = intents.claims.values()
@@ -111,7 +110,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
             receipts={
                 number: claim.receipt for number, claim in enumerate(claims) if claim.receipt is not None
             },
-            at_ms=at_ms,
             gaps=gaps,
         )
 

@@ -85,7 +85,11 @@ class Sealer:
         self.origin = read_origin(self._folder, log_name, build, self.follows)
         sealed = read_sealed(self._folder)
         self._wal = state_dir / "wal"
-        self._follower = LogFollower(self._wal, Place() if sealed is None else sealed.place)
+        self._follower = (
+            LogFollower(self._wal, Place())
+            if sealed is None
+            else LogFollower(self._wal, sealed.place, at_ms=sealed.at_ms)
+        )
         self._sequencer = _sequencer(self.origin, sealed)
         if sealed is None:
             self._check_nothing_was_kept()
@@ -159,8 +163,6 @@ class Sealer:
 
     def _additions(self, record: Record | Gap) -> list[Addition]:
         """Entries of a record, or of a gap; one that is wrong costs itself, each time that it is read, and its tenant is told."""
-        if isinstance(record, Gap):
-            return self._sequencer.add_gap(record)
         try:
             additions = self._sequencer.add(record)
         except MemoryError:
@@ -168,11 +170,16 @@ class Sealer:
         except Exception as error:  # noqa: BLE001 - whatever a record holds, the ones behind it are sealed
             self._incomplete.add(self.place.segment)
             self.skipped.append(SkippedRecord(self.place, type(record).__name__, type(error).__name__))
-            lost = Gap(self.place.segment, self._follower.began, self.place.offset)
-            return self._sequencer.add_wrong(record, lost)
+            return self._sequencer.add_wrong(record, self._lost(record))
         if self._sequencer.left_out:
             self._incomplete.add(self.place.segment)
         return additions
+
+    def _lost(self, record: Record | Gap) -> Gap:
+        """The place of the last record as a gap."""
+        before, behind = self._follower.before, self.place
+        first = before.offset if before.segment == behind.segment else 0
+        return Gap(behind.segment, first, behind.offset, record.at_ms)
 
     def sign(self) -> dict[str, Checkpoint]:
         """Write the logs that have grown and sign their checkpoints; returns these, by tenant. Raises ``OSError``.
@@ -207,6 +214,7 @@ class Sealer:
             segment_head=segment_head(self._wal, self.place.segment),
             receipts=self.receipts.kept(),
             incomplete=self._incomplete_segments(),
+            at_ms=self._follower.at_ms,
         )
         write_sealed(self._folder, sealed)
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from workers.journal.records import Record
     from workers.record.folder import Origin
 
-_EVENTS: Final = frozenset(get_args(EventRecord))
+_EVENTS: Final = frozenset({*get_args(EventRecord), Gap})
 _BEGINS: Final = frozenset({IntentRecord, CanaryIntentRecord})
 """Records that begin the log of a tenant."""
 
@@ -67,7 +67,7 @@ _RELEASED: Final = frozenset({"committed", "repeated"})
 
 @dataclass(slots=True)
 class Sequencer:
-    """State between records: the size of each tenant's log, the open intents, the time of the last record, and the gaps of its segment.
+    """State between records: the size of each tenant's log, the open intents, and the gaps of the last segment that has some.
 
     ``left_out``: whether the last record has signatures, or an event, that are in no log, or not whole.
     """
@@ -75,7 +75,6 @@ class Sequencer:
     origin: Origin
     sizes: dict[str, int] = field(default_factory=dict)
     left_out: bool = False
-    _at_ms: int = 0
     _gaps: tuple[int, int] = (0, 0)
     _open: OpenIntents = field(init=False)
 
@@ -87,19 +86,18 @@ class Sequencer:
         """Number of open claims."""
         return len(self._open)
 
-    def add(self, record: Record) -> list[Addition]:
-        """Entries that follow from the next record of the log; each is one more in its tenant's log.
+    def add(self, record: Record | Gap) -> list[Addition]:
+        """Entries that follow from the next record of the log, or from a gap in it; each is one more in its tenant's log.
 
         Raises anything for a wrong record, of which no entry can be made that can be read again; nothing is changed then.
         """
         self.left_out = False
         if isinstance(record, OpenedRecord):
-            self._at_ms = record.at_ms
             return []
         if type(record) in _EVENTS:  # a set: to ask for one of ten classes in turn costs a tenth of an entry
-            additions = self._event(cast("EventRecord", record))
-            self._at_ms = record.at_ms
-            return additions
+            return (
+                self._add_gap(record) if isinstance(record, Gap) else self._event(cast("EventRecord", record))
+            )
         record = cast("ClaimRecord", record)
         claim = record.job_id, record.lease
         size, opened_claim = self.sizes.get(record.tenant), self._open.claims.get(claim)
@@ -113,10 +111,9 @@ class Sequencer:
             raise
         for each in additions:
             self.sizes[each.tenant] += 1
-        self._at_ms = record.at_ms
         return opened + additions if opened else additions
 
-    def add_gap(self, gap: Gap) -> list[Addition]:
+    def _add_gap(self, gap: Gap) -> list[Addition]:
         """Entries that tell of a damaged place, in every log that there is: it is not known whose records are lost."""
         segment, told = self._gaps
         told = told + 1 if segment == gap.segment else 1
@@ -125,15 +122,15 @@ class Sequencer:
             return []
         return [self._gap(tenant, gap, "damaged", more=told == MOST_GAPS) for tenant in sorted(self.sizes)]
 
-    def add_wrong(self, record: Record, gap: Gap) -> list[Addition]:
+    def add_wrong(self, record: Record | Gap, gap: Gap) -> list[Addition]:
         """Entry that tells of a record for which ``add`` has raised, in the log of its tenant if there is one."""
-        if isinstance(record, OpenedRecord) or record.tenant not in self.sizes:
+        if isinstance(record, OpenedRecord | Gap) or record.tenant not in self.sizes:
             return []
         return [self._gap(record.tenant, gap, "wrong")]
 
     def _gap(self, tenant: str, gap: Gap, reason: str, *, more: bool = False) -> Addition:
         entry = GapEntry(
-            at_ms=self._at_ms, segment=gap.segment, first=gap.first, end=gap.end, reason=reason, more=more
+            at_ms=gap.at_ms, segment=gap.segment, first=gap.first, end=gap.end, reason=reason, more=more
         )
         self.sizes[tenant] += 1
         return addition(tenant, entry)
@@ -284,12 +281,12 @@ class Sequencer:
 
     def snapshot(self) -> bytes:
         """The state between two records, from which ``restored`` continues."""
-        return Snapshot.of(self.sizes, self._open, at_ms=self._at_ms, gaps=self._gaps).encode()
+        return Snapshot.of(self.sizes, self._open, gaps=self._gaps).encode()
 
     @classmethod
     def restored(cls, origin: Origin, snapshot: bytes) -> Sequencer:
         """The sequencer at the time of a snapshot. Raises ``msgspec.MsgspecError`` for anything else."""
         kept = Snapshot.decode(snapshot)
-        sequencer = cls(origin, dict(kept.sizes), False, kept.at_ms, kept.gaps)
+        sequencer = cls(origin, dict(kept.sizes), False, kept.gaps)
         kept.restore(sequencer._open)
         return sequencer
