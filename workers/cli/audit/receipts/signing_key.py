@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -81,6 +80,8 @@ def signing_key_sha256(file: Path) -> bytes:
 
 def _key_in(raw: bytes, block: bytes) -> PublicKeyTypes:
     """The key; ``block``: kind of the PEM block, empty for DER. Raises one of ``_UNREADABLE``."""
+    from cryptography import x509  # it loads slowly, and most verifications have no certificate
+
     match block:
         case b"PUBLIC KEY":
             return load_pem_public_key(raw)
