@@ -128,13 +128,13 @@ async def test_nothing_is_certified_while_redis_is_away(make_rig: MakeRig) -> No
     worker = rig.start_worker()
     async with rig.client() as client:
         await client.sign("release", os.urandom(32), timeout_s=60)
-    rig.redis.pause()
+    rig.redis.kill()
     sealer = start_sealer(rig)
     try:
         await until_async(lambda: newest(rig) is not None, "the sealer seals")
         await until_async(lambda: worker.events("record.not_certified") > 0, "it is told")
         assert statements(rig) == []
-        rig.redis.resume()
+        rig.redis.start()
         await until_async(lambda: certified_now(rig), "the epoch key is certified")
     finally:
         sealer.terminate()
