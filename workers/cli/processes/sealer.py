@@ -75,7 +75,9 @@ def _seal(loop: SealingLoop, signals: set[signal.Signals]) -> Exit:
     thread = threading.Thread(target=loop.run, args=(stop,), name="sealer")
     thread.start()
     while thread.is_alive():
-        if signal.sigtimedwait(signals, WATCH_S) is not None:
+        received = signal.sigtimedwait(signals, WATCH_S)
+        # After SIGSTOP and SIGCONT CPython returns memory that nothing has written, where the time is over by then.
+        if received is not None and received.si_signo in signals:
             stop.set()
             thread.join()
     return Exit.DONE if stop.is_set() else Exit.FAILED
