@@ -19,6 +19,8 @@ from tests.integration.worker.record.test_record import RECORD, log_of, newest, 
 from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
 from tests.support.waiting import until_async
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
+from workers.journal.event_records import KeyRecord
+from workers.journal.event_spool import EventSpool
 from workers.record.exchange import STATEMENTS
 from workers.record.folder import LOGS_NAME
 from workers.record.replacement import former_records
@@ -119,6 +121,22 @@ async def test_a_redis_that_has_lost_its_data_stops_no_certification(make_rig: M
     head = await run_once(rig, 1)
     assert head.origin == before.origin
     assert former_records(rig.state_dir()) == []
+    assert await head_in_redis(rig, head.origin) == head
+
+
+async def test_heads_are_published_again_when_redis_is_back(make_rig: MakeRig) -> None:
+    """The worker and its sealer continue meanwhile."""
+    rig = make_rig(service=RECORD, appendonly=True)
+    worker = rig.start_worker()
+    await sign(rig, 1)
+    rig.redis.kill()
+    EventSpool(rig.state_dir()).put(KeyRecord(1, "acme", "rotated", "release", 2, by="anna"))
+    await until_async(lambda: worker.events("record.heads_unpublished") > 0, "it is told")
+    rig.redis.start()
+    await sign(rig, 1)
+    await end(worker)
+    head = newest(rig)
+    assert head is not None
     assert await head_in_redis(rig, head.origin) == head
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -207,6 +208,20 @@ async def test_a_record_of_another_name_is_not_published(host: Host) -> None:
 async def test_before_the_first_log_nothing_is_published(tmp_path: Path, store: HeadStore) -> None:
     await Host(tmp_path, store).publish()
     assert store.sent == 0
+
+
+async def test_heads_are_published_when_redis_is_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage ends nothing but a try."""
+    monkeypatch.setattr(module, "INTERVAL_S", 0.0)
+    host.store.down = True
+    running = asyncio.ensure_future(host.publisher.run())
+    async with asyncio.timeout(10):
+        await host.store.thrice.wait()
+        host.store.down = False
+        await host.store.replaced.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    assert host.in_redis() == head_here(host.log())
 
 
 async def test_the_last_heads_are_published_at_the_end_whatever_redis_does(
