@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.owned_tasks import end_tasks
 from queueing.broker import doorbell
-from queueing.errors import QueueUnavailable
+from queueing.errors import QueueUnavailable, SigningError
 from queueing.unix_time import unix_ms
 from workers.lifecycle.shutdown import CLAIM_GRACE_S
 from workers.lifecycle.startup_recovery import recover_journal
@@ -187,20 +187,28 @@ class SigningService:
         await p.jobs.until_empty(p.shutdown.to_return_s)
 
     async def _close(self) -> None:
+        """Close the log, have the sealer seal it, publish its heads; an error of one step leaves out none of the others."""
+        p = self._parts
+        try:
+            await self._close_log()
+            if p.sealer is not None:
+                await p.sealer.close(p.shutdown.to_close_s)
+            if p.heads is not None:
+                await p.heads.close(p.shutdown.to_close_s)
+        finally:
+            p.pid_lock.remove()
+            p.state.release()
+            p.heartbeat.stop()
+        log.info("service.stopped", extra={"owner": p.owner})
+
+    async def _close_log(self) -> None:
+        """Close the write-ahead log; one that hangs or fails is recovered at the next start."""
         p = self._parts
         try:
             async with asyncio.timeout(p.shutdown.to_close_s):
                 await p.wal.close()
-        except TimeoutError:
-            log.warning("log.not_closed")
-        if p.sealer is not None:
-            await p.sealer.close(p.shutdown.to_close_s)
-        if p.heads is not None:
-            await p.heads.close(p.shutdown.to_close_s)
-        p.pid_lock.remove()
-        p.state.release()
-        p.heartbeat.stop()
-        log.info("service.stopped", extra={"owner": p.owner})
+        except (SigningError, OSError) as error:  # TimeoutError is one of them
+            log.warning("log.not_closed", extra={"why": str(error) or "it took too long"})
 
     def _lock_pid(self) -> None:
         """Let ``tenants reload`` find this process; the service runs without, too."""

@@ -149,7 +149,9 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "warning", "Records that no caller waited for were not written at shutdown.", ("count",)
     ),
     "log.not_closed": LogEvent(
-        "warning", "The write-ahead log was not closed in time; no acknowledged record is lost."
+        "warning",
+        "The write-ahead log was not closed, in time or at all; no acknowledged record is lost.",
+        ("why",),
     ),
     "log.removed": LogEvent("info", "Segments older than `[log] keep_days` were removed.", ("segments",)),
     "log.kept_longer": LogEvent(

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from queueing.broker import doorbell
-from queueing.errors import QueueUnavailable
+from queueing.errors import LogUnavailable, QueueUnavailable
 from tests.support.waiting import turn
 from workers import service as module
 from workers.lifecycle.shutdown import ShutdownDeadline
@@ -34,14 +34,17 @@ class NotedPart:
 
 
 class Log(NotedPart):
-    """Write-ahead log; ``hangs``: its disk does not answer."""
+    """Write-ahead log; ``hangs``: its disk does not answer; ``error``: what its disk answers."""
 
     hangs = False
+    error: Exception | None = None
 
     async def close(self) -> None:
         self._calls.append("wal.close")
         if self.hangs:
             await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
 
 
 class Jobs:
@@ -253,6 +256,31 @@ async def test_a_disk_that_does_not_close_the_log_is_left_when_the_time_is_over(
     await setup.run_and_drain()
     assert "log.not_closed" in caplog.messages
     assert setup.steps("state.release") == ["state.release"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), LogUnavailable("the disk is full")], ids=["EIO", "full"]
+)
+async def test_an_error_of_the_log_at_its_close_leaves_out_no_other_step(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise the sealer would be killed in its work, and the state directory stay locked until the process ends."""
+    setup = ServiceSetup()
+    setup.log.error = error
+    with caplog.at_level(logging.INFO):
+        await setup.run_and_drain()
+    closing = (
+        "wal.close",
+        "sealer.close",
+        "heads.close",
+        "pid_lock.remove",
+        "state.release",
+        "heartbeat.stop",
+    )
+    assert setup.steps(*closing) == list(closing)
+    (record,) = [record for record in caplog.records if record.getMessage() == "log.not_closed"]
+    assert record.__dict__["why"] == str(error)
+    assert "service.stopped" in caplog.messages
 
 
 async def test_a_service_without_a_file_of_its_process_id_serves(

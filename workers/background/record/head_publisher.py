@@ -127,29 +127,42 @@ class HeadPublisher:
 
     def _changed(self, now_s: float, failures: list[SigningError | OSError]) -> list[_LocalHead]:
         """Heads that are to be published; errors of single logs are added to ``failures``. Blocks."""
-        found = []
-        for tenant in (
-            sorted(filter(is_name, tenants_of(self._logs_folder))) if is_there(self._logs_folder) else []
-        ):
+        changed = []
+        for tenant in self._tenants():
             try:
-                head = self._heads.read(tenant)
+                head = self._local_head(tenant)
             except (ProofInvalid, OSError) as error:
                 failures.append(error)
                 continue
-            if head is None:
-                continue
-            log_name, _, name = head.origin.rpartition(f"/{tenant}/")
-            if log_name != self._config.service.log_name or not _NAME.fullmatch(name):
-                continue  # `[record] name` was changed: the sealer gives this record up
-            local = _LocalHead(tenant, name, head.signed)
-            there = self._in_redis.get(local.key, _MISSING)
-            if (
-                there.value != head.signed
-                or there.published_s is None
-                or now_s - there.published_s >= AGAIN_S
-            ):
-                found.append(local)
-        return found
+            if head is not None and self._is_due(head, now_s):
+                changed.append(head)
+        return changed
+
+    def _tenants(self) -> list[str]:
+        """Tenants with a log on this host, in order."""
+        if not is_there(self._logs_folder):
+            return []
+        return sorted(filter(is_name, tenants_of(self._logs_folder)))
+
+    def _local_head(self, tenant: str) -> _LocalHead | None:
+        """Certified head of the tenant's log, or None where there is none, or one under a former ``[record] name``.
+
+        Raises ``ProofInvalid``, ``OSError``.
+        """
+        head = self._heads.read(tenant)
+        if head is None:
+            return None
+        log_name, _, name = head.origin.rpartition(f"/{tenant}/")
+        if log_name != self._config.service.log_name or not _NAME.fullmatch(name):
+            return None
+        return _LocalHead(tenant, name, head.signed)
+
+    def _is_due(self, head: _LocalHead, now_s: float) -> bool:
+        """Whether Redis has another value, or has had this one from this process for ``AGAIN_S``, or not from it at all."""
+        there = self._in_redis.get(head.key, _MISSING)
+        if there.value != head.signed or there.published_s is None:
+            return True
+        return now_s - there.published_s >= AGAIN_S
 
     async def _replace(
         self, heads: Sequence[_LocalHead], now_s: float, failures: list[SigningError | OSError]
