@@ -7,7 +7,7 @@ signature or the code of its error. The envelope can be rebuilt from it byte by 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -73,6 +73,27 @@ def decode_row(data: bytes) -> ItemRow:
         return _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ProofInvalid("the item row cannot be read") from None
+
+
+_INTEGER_BYTES: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+"""Bytes of unsigned integers behind their first byte (the formats uint 8 to uint 64 of MessagePack)."""
+
+
+def begun_outcome(begun: bytes) -> int | None:
+    """Entry of the outcome of a row of which only the first bytes are there; None where they end before it.
+
+    0 for what does not begin as a row does: it is damaged.
+    """
+    if len(begun) < 2:
+        return None
+    first = begun[1]
+    if first < 0x80:
+        return first
+    size = _INTEGER_BYTES.get(first)
+    if size is None:
+        return 0
+    number = begun[2 : 2 + size]
+    return int.from_bytes(number) if len(number) == size else None
 
 
 def outcomes_of(result: JobOutcome | SigningError, digests: int) -> tuple[tuple[bytes, ...], tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
 from queueing.transparency.entries import read_head
-from workers.record.items import decode_row
+from workers.record.items import begun_outcome, decode_row
 from workers.record.retention.minimum import EntriesRemoved, read_minimum, removed_sentence
 from workers.record.volumes import ENTRY_LENGTH, MAX_ROW_BYTES, ROW_LENGTH, VOLUME, volumes_of
 
@@ -56,12 +56,25 @@ class StoredEntries:
             if number < first // VOLUME:
                 continue
             with self._opened(path, number * VOLUME) as stream:
-                while (framed := _framed(stream, ROW_LENGTH, path.name)) is not None:
+                while (framed := self._row_frame(stream, path.name)) is not None:
                     row = decode_row(framed)
                     if row.outcome >= self._size:
                         return
                     if row.outcome >= first:
                         yield row
+
+    def _row_frame(self, stream: BinaryIO, name: str) -> bytes | None:
+        """The next row; None at the end, and before a row behind the checkpoint that is not whole: the sealer is writing it.
+
+        Raises ``ProofInvalid``.
+        """
+        try:
+            return _framed(stream, ROW_LENGTH, name)
+        except FrameCut as cut:
+            outcome = begun_outcome(cut.begun)
+            if outcome is None or outcome >= self._size:
+                return None
+            raise
 
     def _check_there(self, first: int) -> None:
         if first < self.minimum:
@@ -112,15 +125,25 @@ class StoredEntries:
         return end
 
 
+class FrameCut(ProofInvalid):
+    """A file ends inside a frame; ``begun`` is what it has of the frame's content."""
+
+    def __init__(self, name: str, at: int, begun: bytes) -> None:
+        super().__init__(f"{name} is damaged or cut at byte {at}")
+        self.begun = begun
+
+
 def _framed(stream: BinaryIO, length: struct.Struct, name: str) -> bytes | None:
-    """The next frame; None at the end of the file. Raises ``ProofInvalid``."""
+    """The next frame; None at the end of the file. Raises ``FrameCut`` where it ends before, else ``ProofInvalid``."""
     head = stream.read(length.size)
     if not head:
         return None
+    data = b""
     if len(head) == length.size:
         (size,) = length.unpack(head)
-        if size <= MAX_ROW_BYTES:
-            data = stream.read(size)
-            if len(data) == size:
-                return data
-    raise ProofInvalid(f"{name} is damaged or cut at byte {stream.tell()}")
+        if size > MAX_ROW_BYTES:
+            raise ProofInvalid(f"{name} is damaged at byte {stream.tell()}")
+        data = stream.read(size)
+        if len(data) == size:
+            return data
+    raise FrameCut(name, stream.tell(), data)
