@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from queueing.protocol.client_keys import ClientKey
 from queueing.unix_time import unix_ms
 from tests.support.hsm.tokens import TokenShelf, new_token
 from tests.support.openssl import Authority
+from tests.support.page_shell import PageShell, failures, told
 from tests.support.pages import ROOT, command_lines
 from tests.support.redis.process import RedisProcess
 from tests.support.rig.operator import operator_block
@@ -29,7 +29,6 @@ from workers.config.tenants import DIRECTORY_LEAD_MS
 pytestmark = pytest.mark.timeout(300)  # some twenty commands beside a worker
 
 PAGE = ROOT / "docs" / "keys.md"
-COMMAND_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,25 +36,13 @@ class KeyRoom:
     """A running service with the tokens of the page, and a shell of its operator."""
 
     rig: Rig
-    folder: Path
+    shell: PageShell
     authority: Authority
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
         """Run one line of the page; a request that it leaves is answered by the authority."""
-        done = subprocess.run(
-            ["bash", "-euc", line],
-            cwd=self.folder,
-            env={
-                **os.environ,
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "SIGMILL_CONFIG": str(self.rig.directory / "sigmill-1.toml"),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=COMMAND_TIMEOUT_S,
-        )
-        for request in self.folder.glob("*.csr"):
+        done = self.shell.run(line)
+        for request in self.shell.folder.glob("*.csr"):
             chain = request.with_suffix(".pem")
             if not chain.exists():
                 chain.write_text(self.authority.chain(request).read_text())
@@ -80,10 +67,10 @@ def key_room(tmp_path: Path) -> Iterator[KeyRoom]:
             service=operator_block("ada", operator),
         ) as rig,
     ):
-        folder = rig.directory
-        operator.write(folder / "ada.key")
+        operator.write(rig.directory / "ada.key")
         rig.start_worker()
-        yield KeyRoom(rig=rig, folder=folder, authority=Authority(tmp_path / "ca"))
+        shell = PageShell(rig.directory, rig.directory / "sigmill-1.toml")
+        yield KeyRoom(rig=rig, shell=shell, authority=Authority(tmp_path / "ca"))
 
 
 def directory_lines(room: KeyRoom) -> list[dict[str, Any]]:
@@ -99,12 +86,8 @@ def directory_lines(room: KeyRoom) -> list[dict[str, Any]]:
 
 async def test_every_line_of_the_page_does_what_it_says(key_room: KeyRoom) -> None:
     """In the page's order; at its end the keys are in the states that it tells, and the newest versions sign."""
-    failed = {}
-    for line in command_lines(PAGE):
-        done = key_room.run(line)
-        if done.returncode != 0:
-            failed[line] = f"{done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}"
-    assert not failed, "\n".join(f"{line}\n    {why}" for line, why in failed.items())
+    failed = failures(key_room, command_lines(PAGE))
+    assert not failed, told(failed)
 
     keys = load_configuration(key_room.rig.directory / "sigmill-1.toml").tenants["acme"].keys
     assert [(v.state, len(v.certificates)) for v in keys["firmware"].versions] == [

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import pytest
 from queueing.protocol.algorithms import KeyKind
 from tests.support.hsm.tokens import TokenShelf, new_token
 from tests.support.openssl import Authority, openssl
+from tests.support.page_shell import PageShell, failures, told
 from tests.support.pages import ROOT, command_lines
 from tests.support.redis.process import RedisProcess
 from tests.support.rig.rig import Rig
@@ -26,7 +25,6 @@ from workers.record.exchange import read_status
 pytestmark = pytest.mark.timeout(300)  # some fifteen commands beside a worker and its sealer
 
 PAGES = [ROOT / "docs" / name for name in ("record-for-tenants.md", "record-for-auditors.md")]
-COMMAND_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,26 +32,14 @@ class RecordRoom:
     """A running service with a record, and a shell in a build's folder with the files of the pages."""
 
     rig: Rig
-    folder: Path
+    shell: PageShell
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
         """Run one line of a page; an export has all that was signed before it."""
         if "audit export" in line:
             by_now = time.monotonic_ns()
             until(lambda: self._is_sealed(by_now), "what was signed is sealed, and its key certified")
-        return subprocess.run(
-            ["bash", "-euc", line],
-            cwd=self.folder,
-            env={
-                **os.environ,
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "SIGMILL_CONFIG": str(self.rig.directory / "sigmill-1.toml"),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=COMMAND_TIMEOUT_S,
-        )
+        return self.shell.run(line)
 
     def _is_sealed(self, by_now_ns: int) -> bool:
         status = read_status(self.rig.state_dir())
@@ -66,7 +52,7 @@ def certify(room: RecordRoom, authority: Authority) -> None:
         "sigmill keys request --tenant acme --key release --subject 'CN=Example Ltd' --out release.csr"
     )
     assert asked.returncode == 0, asked.stderr
-    chain = authority.chain(room.folder / "release.csr")
+    chain = authority.chain(room.shell.folder / "release.csr")
     attached = room.run(f"sigmill keys attach-certificate --tenant acme --key release {chain}")
     assert attached.returncode == 0, attached.stderr
 
@@ -92,7 +78,7 @@ def record_room(tmp_path: Path) -> Iterator[RecordRoom]:
         (folder / "clients.keys").write_text(
             f"{CLIENT} {base64.b64encode(rig.keys['acme'].public_spki).decode()}\n"
         )
-        room = RecordRoom(rig=rig, folder=folder)
+        room = RecordRoom(rig=rig, shell=PageShell(folder, rig.directory / "sigmill-1.toml"))
         rig.config()
         certify(room, Authority(tmp_path / "ca"))
         rig.start_worker()
@@ -101,16 +87,21 @@ def record_room(tmp_path: Path) -> Iterator[RecordRoom]:
 
 def test_every_line_of_the_pages_does_what_it_says(record_room: RecordRoom, tmp_path: Path) -> None:
     """Also a receipt inside of a CMS signature, which openssl verifies afterwards."""
-    failed = {}
-    for line in (line for page in PAGES for line in command_lines(page)):
-        done = record_room.run(line)
-        if done.returncode != 0 or not done.stdout + done.stderr:
-            failed[line] = f"{done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}"
-    assert not failed, "\n".join(f"{line}\n    {why}" for line, why in failed.items())
-    words = ("-inform", "DER", "-in", record_room.folder / "release.bin.p7s", "-binary", "-purpose", "any")
+    lines = (line for page in PAGES for line in command_lines(page))
+    failed = failures(record_room, lines, silent=False)
+    assert not failed, told(failed)
+    words = (
+        "-inform",
+        "DER",
+        "-in",
+        record_room.shell.folder / "release.bin.p7s",
+        "-binary",
+        "-purpose",
+        "any",
+    )
     files = (
         "-content",
-        record_room.folder / "release.bin",
+        record_room.shell.folder / "release.bin",
         "-CAfile",
         tmp_path / "ca" / "root.pem",
         "-out",
