@@ -7,6 +7,7 @@ open_intents   claims and canaries between their intent and their end; the seque
 volumes        files of one tenant's log: entries, items, hashes of the tree
 stored_hashes  hashes of the tree, read from those files
 follower       durable records of the write-ahead log, in order, from a place on
+gaps           folder: what of that log is lost, or is not read by this build, and how the tenants' logs say so
 stored_entries  entries and item rows, read from those files
 pruning        old volumes are removed
 retention      folder: files that say how old entries are, how long they are kept, and which are still there

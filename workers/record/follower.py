@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from workers.journal.acknowledged import acknowledged_ends, read_acknowledged
+from workers.journal.acknowledged import acknowledged_ends, head_of, read_acknowledged
 from workers.journal.records import decode_record
 from workers.journal.segments import read_frames, read_segment, segment_number, segment_path, segments_of
 
@@ -35,12 +35,16 @@ class Place(msgspec.Struct, frozen=True, order=True):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Stretch of a segment whose records are lost: from byte ``first`` up to ``end`` (exclusive). ``at_ms``: of the record before."""
+    """Stretch of a segment whose records are lost: from byte ``first`` up to ``end`` (exclusive). ``at_ms``: of the record before.
+
+    ``reason``: ``damaged``; or ``missing``, where segments before this one are lost.
+    """
 
     segment: int
     first: int
     end: int
     at_ms: int
+    reason: str = "damaged"
 
 
 class LogFollower:
@@ -69,13 +73,27 @@ class LogFollower:
             else:
                 return  # its first sync is not over, or its process is of a former version
             if number > self.place.segment:
+                missing = self._is_behind_missing(file, number)
                 self.place = Place(number)
+                if missing:
+                    yield Gap(number, 0, 0, self.at_ms, "missing")
             for record in self._of(file, end, finished=following is not None):
                 yield record
                 most -= 1
                 if not most:
                     self.at_ms = record.at_ms
                     return
+
+    def _is_behind_missing(self, file: Path, number: int) -> bool:
+        """Whether segments before this one were there, which are not, and of which nothing was read.
+
+        Before the first that is read any number is missing: numbers begin at 1, and segments are removed from the oldest on. Later ones that are missing
+        may never have had a record (``SegmentWriter.abandon``), unless the one behind them names the last.
+        """
+        if not self.place.segment:
+            return number > 1
+        head = head_of(file)
+        return head is not None and head.previous is not None and head.previous[0] > self.place.segment
 
     def _of(self, file: Path, end: int | None, *, finished: bool) -> Iterator[Record | Gap]:
         """Records and gaps of a segment up to ``end``.

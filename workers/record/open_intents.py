@@ -16,6 +16,7 @@ from queueing.errors import SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.transparency.commitments import SALT_BYTES
 from workers.journal.records import CanaryIntentRecord, IntentRecord, decode_record, encode_record
+from workers.record.gaps.told import KnownGap, ToldGaps
 from workers.record.receipts.requests import ReceiptRequest
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Open intents between two records, and the sizes of the logs.
 
     ``receipts``: of claims that have their outcome, by their place in ``open``. ``gaps``: segment of the last gap, and number of
-    its gaps so far.
+    its gaps so far; ``known_gaps``: gaps that logs tell of which begin later.
     """
 
     sizes: dict[str, int]
@@ -96,12 +97,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     canaries: list[bytes]
     receipts: dict[int, ReceiptRequest] = {}
     gaps: tuple[int, int] = (0, 0)
+    known_gaps: list[KnownGap] = []
 
     @classmethod
-    def of(
-        cls, sizes: Mapping[str, int], intents: OpenIntents, *, gaps: tuple[int, int] = (0, 0)
-    ) -> Snapshot:
+    def of(cls, sizes: Mapping[str, int], intents: OpenIntents, *, gaps: ToldGaps | None = None) -> Snapshot:
         """The snapshot of this state."""
+        gaps = gaps or ToldGaps()
         claims = intents.claims.values()
         return cls(
             sizes=dict(sizes),
@@ -110,13 +111,19 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
             receipts={
                 number: claim.receipt for number, claim in enumerate(claims) if claim.receipt is not None
             },
-            gaps=gaps,
+            gaps=gaps.last,
+            known_gaps=gaps.known,
         )
 
     @classmethod
     def decode(cls, raw: bytes) -> Snapshot:
         """Read what ``encode`` wrote. Raises ``msgspec.MsgspecError`` for anything else."""
         return msgspec.msgpack.decode(raw, type=cls)
+
+    @property
+    def told_gaps(self) -> ToldGaps:
+        """Gaps that were told."""
+        return ToldGaps(self.gaps, list(self.known_gaps))
 
     def encode(self) -> bytes:
         """The snapshot in bytes."""

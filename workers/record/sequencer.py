@@ -21,7 +21,6 @@ from queueing.transparency.entries import (
     OpenedEntry,
     OutcomeEntry,
 )
-from queueing.transparency.event_entries import GapEntry
 from workers.journal.event_records import ConfigurationRecord, EventRecord, LaneOperationsRecord
 from workers.journal.records import (
     CanaryIntentRecord,
@@ -45,6 +44,7 @@ from workers.record.additions import (
     result_of,
 )
 from workers.record.follower import Gap
+from workers.record.gaps.told import ToldGaps, gap_entry
 from workers.record.items import ItemRow, outcomes_of
 from workers.record.open_intents import OpenIntents, Snapshot, put_back
 from workers.record.receipts.requests import receipt_request
@@ -58,16 +58,13 @@ _EVENTS: Final = frozenset({*get_args(EventRecord), Gap})
 _BEGINS: Final = frozenset({IntentRecord, CanaryIntentRecord})
 """Records that begin the log of a tenant."""
 
-MOST_GAPS: Final = 100
-"""Damaged places of a segment that each log tells of: a disk that fails has thousands, and a host may have as many tenants."""
-
 _ENDS: Final = frozenset({"committed", "repeated", "fenced"})
 _RELEASED: Final = frozenset({"committed", "repeated"})
 
 
 @dataclass(slots=True)
 class Sequencer:
-    """State between records: the size of each tenant's log, the open intents, and the gaps of the last segment that has some.
+    """State between records: the size of each tenant's log, the open intents, and the gaps that were told.
 
     ``left_out``: whether the last record has signatures, or an event, that are in no log, or not whole.
     """
@@ -75,7 +72,7 @@ class Sequencer:
     origin: Origin
     sizes: dict[str, int] = field(default_factory=dict)
     left_out: bool = False
-    _gaps: tuple[int, int] = (0, 0)
+    _gaps: ToldGaps = field(default_factory=ToldGaps)
     _open: OpenIntents = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,43 +111,42 @@ class Sequencer:
         return opened + additions if opened else additions
 
     def _add_gap(self, gap: Gap) -> list[Addition]:
-        """Entries that tell of a damaged place, in every log that there is: it is not known whose records are lost."""
-        segment, told = self._gaps
-        told = told + 1 if segment == gap.segment else 1
-        self._gaps = gap.segment, told
-        if told > MOST_GAPS:
+        """Entries that tell of a gap, in every log that there is: it is not known whose records are lost."""
+        entry = self._gaps.tell(gap)
+        if entry is None:
             return []
-        return [self._gap(tenant, gap, "damaged", more=told == MOST_GAPS) for tenant in sorted(self.sizes)]
+        additions = [addition(tenant, entry) for tenant in sorted(self.sizes)]
+        for each in additions:
+            self.sizes[each.tenant] += 1
+        return additions
 
     def add_wrong(self, record: Record | Gap, gap: Gap) -> list[Addition]:
         """Entry that tells of a record for which ``add`` has raised, in the log of its tenant if there is one."""
         if isinstance(record, OpenedRecord | Gap) or record.tenant not in self.sizes:
             return []
-        return [self._gap(record.tenant, gap, "wrong")]
-
-    def _gap(self, tenant: str, gap: Gap, reason: str, *, more: bool = False) -> Addition:
-        entry = GapEntry(
-            at_ms=gap.at_ms, segment=gap.segment, first=gap.first, end=gap.end, reason=reason, more=more
-        )
-        self.sizes[tenant] += 1
-        return addition(tenant, entry)
+        self.sizes[record.tenant] += 1
+        return [addition(record.tenant, gap_entry(gap, "wrong"))]
 
     def _opened(self, record: ClaimRecord) -> list[Addition]:
-        """First entry of the log of a tenant that has none yet, where the record begins it."""
+        """First entries of the log of a tenant that has none yet, where the record begins it."""
         if not record.tenant or type(record) not in _BEGINS:
             return []
         opening = self._opening(record.tenant, record.at_ms)
-        self.sizes[record.tenant] = 1
-        return [opening]
+        self.sizes[record.tenant] = len(opening)
+        return opening
 
-    def _opening(self, tenant: str, at_ms: int) -> Addition:
-        """First entry of a tenant's log. Raises ``msgspec.ValidationError`` for a wrong name: it names a folder."""
+    def _opening(self, tenant: str, at_ms: int) -> list[Addition]:
+        """First entries of a tenant's log: its opening, and the gaps before it, in which there may have been records of this tenant.
+
+        Raises ``msgspec.ValidationError`` for a wrong name: it names a folder.
+        """
         msgspec.convert(tenant, Name)
         origin = self.origin
         entry = OpenedEntry(
             at_ms=at_ms, origin=origin.of(tenant), follows=origin.follows.get(tenant, ""), build=origin.build
         )
-        return addition(tenant, entry)
+        gaps = [addition(tenant, each) for each in self._gaps.at_beginning(at_ms)]
+        return [addition(tenant, entry), *gaps]
 
     def _event(self, record: EventRecord) -> list[Addition]:
         """Entry of an event in its tenant's log. A configuration of the service is in each log; other events of it are in none."""
@@ -164,7 +160,7 @@ class Sequencer:
         additions = []
         for tenant in tenants:
             if tenant not in self.sizes:
-                additions.append(self._opening(tenant, record.at_ms))
+                additions += self._opening(tenant, record.at_ms)
             additions.append(addition(tenant, event_entry(record)))
         for each in additions:
             self.sizes[each.tenant] = self.sizes.get(each.tenant, 0) + 1
@@ -277,7 +273,7 @@ class Sequencer:
             return told
         opening = self._opening(record.tenant, record.at_ms)
         self.sizes[record.tenant] = 0
-        return [opening, *told]
+        return [*opening, *told]
 
     def snapshot(self) -> bytes:
         """The state between two records, from which ``restored`` continues."""
@@ -287,6 +283,6 @@ class Sequencer:
     def restored(cls, origin: Origin, snapshot: bytes) -> Sequencer:
         """The sequencer at the time of a snapshot. Raises ``msgspec.MsgspecError`` for anything else."""
         kept = Snapshot.decode(snapshot)
-        sequencer = cls(origin, dict(kept.sizes), False, kept.gaps)
+        sequencer = cls(origin, dict(kept.sizes), False, kept.told_gaps)
         kept.restore(sequencer._open)
         return sequencer

@@ -14,11 +14,20 @@ if TYPE_CHECKING:
 
 _MOST_TEXT: Final = 64
 
+_LOG: Final = "the host's write-ahead log"
+_GAPS: Final = {
+    "damaged": f"{{place}} of {_LOG} were damaged: what this tenant had there is in no entry",
+    "missing": f"segments of {_LOG} before segment {{segment}} were not there: what this tenant had in them is in no entry of this log",
+    "wrong": f"{{place}} of {_LOG} are a record of this tenant of which no entry could be made",
+}
+"""Gaps by their reason. Segments go when they are old, so that a log which begins on a host in use may be behind missing ones."""
+
 
 def loss_of(index: int, entry: GapEntry | WithoutIntentEntry) -> Lost:
-    """Loss that the entry with this index tells of."""
+    """Loss that the entry with this index tells of. A reason of a later version is told as damage."""
     if isinstance(entry, GapEntry):
-        return Lost(index, f"gap.{'wrong' if entry.reason == 'wrong' else 'damaged'}", _gap(entry))
+        reason = entry.reason if entry.reason in _GAPS else "damaged"
+        return Lost(index, f"gap.{reason}", _gap(entry, reason))
     return Lost(index, "intent.lost", _without_intent(entry))
 
 
@@ -28,12 +37,10 @@ def outcome_lost(index: int, entry: EndEntry) -> Lost:
     return Lost(index, "outcome.lost", what)
 
 
-def _gap(entry: GapEntry) -> str:
-    place = f"bytes {entry.first} to {entry.end} of segment {entry.segment} of the host's write-ahead log"
-    if entry.reason == "wrong":
-        return f"{place} are a record of this tenant of which no entry could be made"
-    more = "; later damage of that segment is in no entry" if entry.more else ""
-    return f"{place} were damaged: what this tenant had there is in no entry{more}"
+def _gap(entry: GapEntry, reason: str) -> str:
+    place = f"bytes {entry.first} to {entry.end} of segment {entry.segment}"
+    more = "; there is further damage, which is in no entry" if entry.more else ""
+    return f"{_GAPS[reason].format(place=place, segment=entry.segment)}{more}"
 
 
 def _without_intent(entry: WithoutIntentEntry) -> str:

@@ -27,7 +27,8 @@ from workers.journal.acknowledged import AcknowledgedFile
 from workers.journal.records import OutcomeRecord, Record, ReturnedRecord, UnknownRecord
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame, read_frames, segments_of
-from workers.record import sequencer as module
+from workers.record.gaps import told as module
+from workers.record.gaps.told import ToldGaps
 from workers.record.folder import Origin, sealed_segments
 from workers.record.follower import Gap
 from workers.record.open_intents import OpenIntents, Snapshot
@@ -294,7 +295,7 @@ def test_snapshots_of_the_former_and_of_this_version_are_read_by_each_other() ->
     restored = Sequencer.restored(ORIGIN, former)
     assert restored.sizes == {"acme": 4}
     assert len(restored.add(Gap(3, 10, 20, 7))) == 1
-    present = Snapshot.of({"acme": 5}, OpenIntents(bytes(32)), gaps=(3, 1)).encode()
+    present = Snapshot.of({"acme": 5}, OpenIntents(bytes(32)), gaps=ToldGaps((3, 1))).encode()
     assert msgspec.msgpack.decode(present, type=_FormerSnapshot).sizes == {"acme": 5}
 
 

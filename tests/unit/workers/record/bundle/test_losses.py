@@ -49,7 +49,7 @@ def verified(folder: Path, *entries: Entry) -> Verified:
             "gap.damaged",
             (
                 "bytes 120 to 480 of segment 7 of the host's write-ahead log were damaged: what this tenant had there is in no entry;"
-                " later damage of that segment is in no entry"
+                " there is further damage, which is in no entry"
             ),
         ),
         (
@@ -61,6 +61,14 @@ def verified(folder: Path, *entries: Entry) -> Verified:
             msgspec.structs.replace(GAP, reason="wrong"),
             "gap.wrong",
             "bytes 120 to 480 of segment 7 of the host's write-ahead log are a record of this tenant of which no entry could be made",
+        ),
+        (
+            msgspec.structs.replace(GAP, reason="missing", first=0, end=0),
+            "gap.missing",
+            (
+                "segments of the host's write-ahead log before segment 7 were not there: what this tenant had in them is in no entry of"
+                " this log"
+            ),
         ),
         (
             LOST,
