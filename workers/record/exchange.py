@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 SEALER_FOLDER: Final = "sealer"
 """Folder in the state directory."""
 
-FailureReason = Literal["damaged", "disk_full", "io", "unexpected", "exited", "receipt", "head", "set_back"]
-"""Why sealing was interrupted. ``exited``: the process ended, as its worker saw it; ``receipt``: a receipt was dropped;
+FailureReason = Literal[
+    "damaged", "disk_full", "io", "unexpected", "later", "exited", "receipt", "head", "set_back"
+]
+"""Why sealing was interrupted. ``later``: a record of a later version was a gap; ``exited``: the process ended, as its worker saw it; ``receipt``: a receipt was dropped;
 ``head``: a head in Redis was none of the service's; ``set_back``: a head in Redis says that the record is an older copy."""
 
 _LARGEST_STATUS_BYTES: Final = 16 * 1024 * 1024

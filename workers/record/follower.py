@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from workers.journal.records import Record
 
 
+READERS: Final = frozenset({"later"})
+"""Reasons of gaps that depend on who reads: another build could read what is there."""
+
+
 class Place(msgspec.Struct, frozen=True, order=True):
     """Place in the log: number of a segment (0: before the first), and an offset behind a whole frame of it."""
 
@@ -37,7 +41,7 @@ class Place(msgspec.Struct, frozen=True, order=True):
 class Gap:
     """Stretch of a segment whose records are lost: from byte ``first`` up to ``end`` (exclusive). ``at_ms``: of the record before.
 
-    ``reason``: ``damaged``; or ``missing``, where segments before this one are lost.
+    ``reason``: ``damaged``; ``missing``, where segments before this one are lost; or ``later``: a record of a later version of this program.
     """
 
     segment: int
@@ -50,7 +54,7 @@ class Gap:
 class LogFollower:
     """Reads on from ``place``. ``damage`` has the damaged places that were skipped; ``before`` is the place before the last record.
 
-    ``at_ms``: time of the last record, when ``records`` has ended. ``unread``: numbers of segments with a record of a later version, which was skipped.
+    ``at_ms``: time of the last record, when ``records`` has ended. ``unread``: numbers of segments with a record of a later version, which is a gap.
     """
 
     def __init__(self, folder: Path, place: Place, *, at_ms: int = 0) -> None:
@@ -112,7 +116,9 @@ class LogFollower:
             try:
                 record = decode_record(payload)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                self.unread.add(number)  # a record of a later version
+                self.unread.add(number)
+                at_ms = self.at_ms if record is None else record.at_ms
+                yield Gap(number, self.before.offset, offset, at_ms, "later")
                 continue
             yield record
         if damage and finished:

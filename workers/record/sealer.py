@@ -18,7 +18,6 @@ which gives the same bytes. Nothing waits for the sealer: the write-ahead log is
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +38,8 @@ from workers.record.folder import (
     read_sealed,
     write_sealed,
 )
-from workers.record.follower import Gap, LogFollower, Place, other_log, segment_head
+from workers.record.follower import READERS, Gap, LogFollower, Place, other_log, segment_head
+from workers.record.gaps.telling import SkippedRecord
 from workers.record.pruning import Pruning
 from workers.record.published import publish_checkpoint, published_checkpoint, tenants_of
 from workers.record.receipts.requests import ReceiptRequests
@@ -60,19 +60,11 @@ MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedRecord:
-    """Record of which no entry could be made: the place behind it in the write-ahead log, its kind, and the error's class."""
-
-    place: Place
-    kind: str
-    why: str
-
-
 class Sealer:
     """Writer of the record of one state directory. There must be only one at a time. Blocks: for a process of its own.
 
-    ``receipts``: requests for receipts in what was read, for ``workers.record.receipts.maker``.
+    ``receipts``: requests for receipts in what was read, for ``workers.record.receipts.maker``. ``gaps``: gaps in it that depend on who
+    reads, which its user tells the operator and removes, as those in ``skipped``.
     """
 
     def __init__(self, state_dir: Path, *, log_name: str, build: str, epoch_key: Ed25519PrivateKey) -> None:
@@ -117,6 +109,8 @@ class Sealer:
             self._check_published(tenant, log)
         self.pruning = Pruning(self._folder)
         self.skipped: list[SkippedRecord] = []
+        self.gaps: list[Gap] = []
+        self._has_told_gap = False
         self.receipts = ReceiptRequests(() if sealed is None else sealed.receipts)
         self._newest = self._check_place(b"" if sealed is None else sealed.segment_head)
 
@@ -173,6 +167,10 @@ class Sealer:
             return self._sequencer.add_wrong(record, self._lost(record))
         if self._sequencer.left_out:
             self._incomplete.add(self.place.segment)
+        if isinstance(record, Gap):
+            self._has_told_gap |= bool(additions) or not self._logs
+            if record.reason in READERS:
+                self.gaps.append(record)
         return additions
 
     def _lost(self, record: Record | Gap) -> Gap:
@@ -184,8 +182,11 @@ class Sealer:
     def sign(self) -> dict[str, Checkpoint]:
         """Write the logs that have grown and sign their checkpoints; returns these, by tenant. Raises ``OSError``.
 
-        A checkpoint is no larger than what is durable in the write-ahead log, and never smaller than one published before.
+        A checkpoint is no larger than what is durable in the write-ahead log, and never smaller than one published before. Where it
+        covers a gap, everything is made durable first: another build, or another day, could read what is told to be lost.
         """
+        if self._has_told_gap:
+            self.keep()
         signed: dict[str, Checkpoint] = {}
         for tenant in sorted(self._unsigned):
             log = self._logs[tenant]
@@ -217,6 +218,7 @@ class Sealer:
             at_ms=self._follower.at_ms,
         )
         write_sealed(self._folder, sealed)
+        self._has_told_gap = False
 
     def _incomplete_segments(self) -> list[int]:
         """Segments, of those that are there, with something of which no entry was made."""

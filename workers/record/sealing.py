@@ -29,7 +29,7 @@ from workers.record.exchange import (
     write_status,
 )
 from workers.record.folder import FOLDER_NAME, LOGS_NAME
-from workers.record.follower import Place
+from workers.record.gaps.telling import GapTeller
 from workers.record.heads.set_back import check_not_set_back
 from workers.record.published import published_heads
 from workers.record.receipts.maker import ReceiptMaker
@@ -95,8 +95,7 @@ class SealingLoop:
         self._replaced_at = -REPLACE_PAUSE_S
         self._measured_at = -MEASURE_S
         self._pruned_at = -PRUNE_S
-        self._damage_told = 0
-        self._skipped_told = Place()
+        self._teller = GapTeller()
         self._scrubber = RecordScrubber(state_dir / FOLDER_NAME / LOGS_NAME, clock_s)
 
     def run(self, stop: threading.Event) -> None:
@@ -120,7 +119,7 @@ class SealingLoop:
         published = published_heads(self._state_dir / FOLDER_NAME)
         # What a former try or process has published and counted is not counted again when it is read again.
         self._base = {tenant: head.size for tenant, head in published.items()}
-        self._damage_told = 0
+        self._teller.continue_log()
         self._status = msgspec.structs.replace(
             self._status, origin=sealer.origin.name, former=len(former_records(self._state_dir))
         )
@@ -218,10 +217,8 @@ class SealingLoop:
             self._status = msgspec.structs.replace(self._status, failures=dict(self._failures))
 
     def _tell(self, sealer: Sealer, signed: dict[str, Checkpoint], covered: float | None) -> None:
-        for damage in sealer.damage[self._damage_told :]:
-            log.warning("record.gap", extra={"segment": damage.segment, "offset": damage.offset})
-        self._damage_told = len(sealer.damage)
-        self._tell_skipped(sealer)
+        self._teller.damage(sealer.damage)
+        self._failures += self._teller.skipped(sealer.skipped) + self._teller.gaps(sealer.gaps)
         counted = dict(self._status.entries)
         sizes = sealer.entries
         for tenant in signed:
@@ -238,32 +235,12 @@ class SealingLoop:
             entries=counted,
             checkpoints=self._status.checkpoints + len(signed),
             uncertified=len(self._requests),
+            failures=dict(self._failures),
             segment=sealer.place.segment,
             damage=self._scrubber.damage,
             scrubbed=self._scrubber.entries,
         )
         write_status(self._state_dir, self._status)
-
-    def _tell_skipped(self, sealer: Sealer) -> None:
-        """Count the records that were skipped, and say where the first one is; those that were told are not told again."""
-        skipped = [each for each in sealer.skipped if each.place > self._skipped_told]
-        sealer.skipped.clear()
-        if not skipped:
-            return
-        self._skipped_told = skipped[-1].place
-        first = skipped[0]
-        log.error(
-            "record.skipped",
-            extra={
-                "records": len(skipped),
-                "segment": first.place.segment,
-                "offset": first.place.offset,
-                "kind": first.kind,
-                "why": first.why,
-            },
-        )
-        self._failures["unexpected"] += len(skipped)
-        self._status = msgspec.structs.replace(self._status, failures=dict(self._failures))
 
     def _failed(self, reason: FailureReason) -> None:
         self._failures[reason] += 1
@@ -289,7 +266,7 @@ class SealingLoop:
             stop.wait(self._backoff.next_s())
             return
         self._replaced_at = self._clock_s()
-        self._skipped_told = Place()
+        self._teller.begin_anew()
         self._scrubber.begin_anew()
         log.error("record.replaced", extra={"former": former})
 

@@ -221,6 +221,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The sealer skipped records of the write-ahead log of which it can make no entry; `records`: how many since the last such line, with the place and the kind of the first. They stay in the write-ahead log.",
         ("records", "segment", "offset", "kind", "why"),
     ),
+    "record.later": LogEvent(
+        "error",
+        "The write-ahead log has records of a later version of Sigmill, as after a downgrade: the sealer cannot read them, each is a gap in every log of the host (`gap`, reason `later`), and their segments are kept. `records`: how many since the last such line, with the place of the first.",
+        ("records", "segment", "offset"),
+    ),
     "record.pruned": LogEvent(
         "info",
         "Entries that are older than `[record] retain_days` were removed from the record of a tenant; those from number `minimum` on are there.",

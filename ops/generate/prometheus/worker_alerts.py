@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ops.generate.prometheus.alert import TENANT_BOARD, WORKER_BOARD, Alert
-from ops.generate.prometheus.objectives import MINUTE_S
+from ops.generate.prometheus.objectives import HOUR_S, MINUTE_S
 
 if TYPE_CHECKING:
     from ops.generate.prometheus.clock import Clock
@@ -67,6 +67,16 @@ def worker_alerts(clock: Clock) -> list[Alert]:
             wait_s=10 * MINUTE_S,
             summary="The service key has not certified the key that signs a host's checkpoints: receipts wait for it.",
             description="Worker {{ $labels.instance }}: the logs of {{ $value }} tenants.",
+            dashboard=WORKER_BOARD,
+        ),
+        Alert(
+            name="SigmillRecordSkipped",
+            severity="ticket",
+            expr="sum by (instance) (increase(sigmill_record_failures_total"
+            f'{{reason=~"unexpected|later"}}[{w(HOUR_S)}])) > 0',
+            wait_s=0,
+            summary="The sealer skipped something of a write-ahead log: it is in no entry of the record, or not whole.",
+            description="Worker {{ $labels.instance }}: {{ $value | humanize }} places in an hour.",
             dashboard=WORKER_BOARD,
         ),
         Alert(

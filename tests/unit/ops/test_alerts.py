@@ -64,6 +64,9 @@ SET_BACK = f'sigmill_jobs_returned_total{{{WORKER},reason="clock.set_back",tenan
 RECORD_LAG, RECORD_FORMER, UNCERTIFIED, RECORD_DAMAGE = (
     f"sigmill_record_{name}{{{WORKER}}}" for name in ("lag_seconds", "former", "uncertified", "damage")
 )
+SKIPPED, INTERRUPTED = (
+    f'sigmill_record_failures_total{{{WORKER},reason="{reason}"}}' for reason in ("later", "io")
+)
 PROVIDER_KEYS = 'sigmill_provider_keys_timestamp_seconds{provider="github"}'
 REPLAYED = 'sigmill_grants_total{outcome="replayed",provider="github"}'
 KEY = {"tenant": "acme", "key": "release"}
@@ -96,6 +99,8 @@ CASES = [
     fires("SigmillRecordUncertified", {UNCERTIFIED: "2x30"}, instance="w1"),
     silent("SigmillRecordUncertified", {UNCERTIFIED: "0x12 2x20"}),  # a sealer has just started
     silent("SigmillRecordUncertified", {UNCERTIFIED: "0x30"}),
+    fires("SigmillRecordSkipped", {SKIPPED: "0x10 3x20"}, instance="w1"),
+    silent("SigmillRecordSkipped", {SKIPPED: "3x30", INTERRUPTED: "0+1x30"}),
     fires("SigmillRecordReplaced", {RECORD_FORMER: "0x10 1x20"}, instance="w1"),
     silent("SigmillRecordReplaced", {RECORD_FORMER: "0x30"}),
     fires("SigmillBacklogAgeHigh", {AGE: "0+60x30"}, tenant="acme"),

@@ -18,6 +18,7 @@ _LOG: Final = "the host's write-ahead log"
 _GAPS: Final = {
     "damaged": f"{{place}} of {_LOG} were damaged: what this tenant had there is in no entry",
     "missing": f"segments of {_LOG} before segment {{segment}} were not there: what this tenant had in them is in no entry of this log",
+    "later": f"{{place}} of {_LOG} are a record that the host's version could not read: what it says is in no entry",
     "wrong": f"{{place}} of {_LOG} are a record of this tenant of which no entry could be made",
 }
 """Gaps by their reason. Segments go when they are old, so that a log which begins on a host in use may be behind missing ones."""

@@ -29,6 +29,7 @@ from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame, read_frames, segments_of
 from workers.record.gaps import told as module
 from workers.record.gaps.told import ToldGaps
+from workers.record import follower
 from workers.record.folder import Origin, sealed_segments
 from workers.record.follower import Gap
 from workers.record.open_intents import OpenIntents, Snapshot
@@ -299,15 +300,51 @@ def test_snapshots_of_the_former_and_of_this_version_are_read_by_each_other() ->
     assert msgspec.msgpack.decode(present, type=_FormerSnapshot).sizes == {"acme": 5}
 
 
-def test_a_later_version_may_have_written_behind_damage(state_dir: Path) -> None:
-    """Its record is skipped, and the damage before it told."""
-    ends = spoiled(state_dir, _payload)
+def later_record(state_dir: Path, behind: int) -> bytes:
+    """Put a record of a later version behind this byte of the first segment, and let it end there; returns its frame."""
     file = segments_of(state_dir / "wal")[0]
-    data = file.read_bytes()
     later = frame(msgspec.msgpack.encode(["Later", 5, "acme"]))
-    file.write_bytes(data[: ends[LOST]] + later)
-    AcknowledgedFile(state_dir / "wal").write(1, ends[LOST] + len(later))
+    file.write_bytes(file.read_bytes()[:behind] + later)
+    AcknowledgedFile(state_dir / "wal").write(1, behind + len(later))
+    return later
+
+
+def test_a_later_version_may_have_written_behind_damage(state_dir: Path) -> None:
+    """Both are told, each with its place."""
+    ends = spoiled(state_dir, _payload)
+    later = later_record(state_dir, ends[LOST])
     run_to_end(sealer(state_dir))
-    (gap,) = told(state_dir, "acme")
-    assert isinstance(gap, GapEntry)
-    assert gap.end == ends[LOST]
+    damage, unread = told(state_dir, "acme")
+    assert isinstance(damage, GapEntry)
+    assert (damage.end, damage.reason) == (ends[LOST], "damaged")
+    end = ends[LOST] + len(later)
+    assert unread == GapEntry(at_ms=2, segment=1, first=ends[LOST], end=end, reason="later", more=False)
+
+
+def test_a_record_of_a_later_version_is_told_in_every_log(state_dir: Path) -> None:
+    """Nobody can tell whose it is before it is read. What is behind it is sealed, and its segment stays."""
+    ends = frame_ends(segments_of(state_dir / "wal")[0])
+    later = later_record(state_dir, ends[4])
+    append(SegmentWriter(state_dir / "wal"), *job("globex", 7))
+    first = sealer(state_dir)
+    run_to_end(first)
+    gap = GapEntry(at_ms=2, segment=1, first=ends[4], end=ends[4] + len(later), reason="later", more=False)
+    assert told(state_dir, "acme")[0] == gap
+    assert [entry for entry in told(state_dir, "globex") if isinstance(entry, GapEntry)] == [gap]
+    assert [each.reason for each in first.gaps] == ["later"]
+    assert decode_entry(entries(state_dir, "globex")[-1]).kind == "committed"  # type: ignore[union-attr]
+    assert sealed_segments(state_dir).incomplete == {1}
+
+
+def test_what_a_gap_was_told_of_is_never_read_again(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later build, which can read the record, continues the same log: its gap was durable before a checkpoint covered it."""
+    ends = frame_ends(segments_of(state_dir / "wal")[0])
+    later_record(state_dir, ends[3])
+    run_to_end(sealer(state_dir))  # and is killed
+    before = told(state_dir, "acme")
+    assert len(before) == 1
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr(follower, "decode_record", lambda payload: job("acme", 1)[2])
+        append(SegmentWriter(state_dir / "wal"), *job("acme", 8))
+        run_to_end(sealer(state_dir))
+    assert told(state_dir, "acme")[:1] == before

@@ -21,6 +21,7 @@ from tests.support.farm.logged_jobs import append, intent, job
 from tests.support.farm.long_logs import SIZE, long_log
 from tests.unit.workers.record.test_sealer import entries
 from workers.journal.segment_writer import SegmentWriter
+from workers.journal.segments import frame, read_frames, segments_of
 from workers.record.exchange import Head, StatementRequests, read_status
 from workers.record.folder import FOLDER_NAME, log_folder, read_follows, sealed_segments
 from workers.record.heads.set_back import SetBack, read_set_back, tell_set_back
@@ -150,6 +151,27 @@ def test_a_record_of_which_no_entry_can_be_made_is_counted_and_told_once(
     assert status.failures == {"unexpected": 1, "io": 1}
     (told,) = [record for record in caplog.records if record.getMessage() == "record.skipped"]
     assert (told.__dict__["records"], told.__dict__["kind"]) == (1, "IntentRecord")
+    assert former_records(state_dir) == []
+
+
+def test_a_record_of_a_later_version_is_counted_and_told_once(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where what was read of it cannot be kept, and is read again."""
+    later = frame(msgspec.msgpack.encode(["Later", 5, "acme"]))
+    writer = SegmentWriter(state_dir / "wal")
+    append(writer, *job("acme", 5))
+    writer.append(later, ())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", Calls("fdatasync", 1, errno.EIO))
+        seal(state_dir)
+    status = read_status(state_dir)
+    assert status is not None
+    assert status.failures == {"later": 1, "io": 1}
+    (told,) = [record for record in caplog.records if record.getMessage() == "record.later"]
+    assert (told.__dict__["records"], told.__dict__["segment"]) == (1, 2)
+    (end, _) = list(read_frames(segments_of(state_dir / "wal")[1]))[-1]
+    assert told.__dict__["offset"] == end - len(later)
     assert former_records(state_dir) == []
 
 

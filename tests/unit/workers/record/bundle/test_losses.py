@@ -63,6 +63,14 @@ def verified(folder: Path, *entries: Entry) -> Verified:
             "bytes 120 to 480 of segment 7 of the host's write-ahead log are a record of this tenant of which no entry could be made",
         ),
         (
+            msgspec.structs.replace(GAP, reason="later"),
+            "gap.later",
+            (
+                "bytes 120 to 480 of segment 7 of the host's write-ahead log are a record that the host's version could not read: what it"
+                " says is in no entry"
+            ),
+        ),
+        (
             msgspec.structs.replace(GAP, reason="missing", first=0, end=0),
             "gap.missing",
             (
