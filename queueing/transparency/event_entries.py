@@ -146,7 +146,8 @@ class GapEntry(EntryBase, frozen=True, array_like=True, kw_only=True):
     """Bytes of the host's write-ahead log, ``first`` up to ``end`` (exclusive) of a segment, of which no entry could be made.
 
     ``reason``: ``damaged``, and each log of the host says so, as it cannot be told whose records they were; ``missing``, where segments before
-    this one were not there; ``later``, a record of a later version; or ``wrong``: a record of this tenant. ``more``: later damage of the same segment is in no entry.
+    this one were not there; ``later``, a record of a later version; ``unreadable``,
+    bytes that the disk did not give; or ``wrong``: a record of this tenant. ``more``: later damage of the same segment is in no entry.
     ``at_ms``: of the record before, or of the one with which the log begins.
     """
 

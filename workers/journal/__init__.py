@@ -6,6 +6,7 @@ event_spool     events of commands, until the worker has them in its log
 segments        files of framed records, and their reading
 acknowledged    bytes of a segment that count, where its writer abandoned it
 damage          the next whole frame behind a damaged one
+unreadable      the blocks of a file around those that the disk does not give
 segment_writer  writer of one segment after the other, on a disk that may fail at any call
 journal         appending with group fsync; fails closed
 open_claims     claims without an end, and the segment in which each began

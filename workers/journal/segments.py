@@ -7,12 +7,14 @@ damage before the end costs the damaged records and is reported.
 
 from __future__ import annotations
 
+import io
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from queueing.files.folders import entries
 from workers.journal.damage import HEAD, Damage, frame_at, resync
 from workers.journal.records import MAX_RECORD_BYTES
+from workers.journal.unreadable import read_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,17 +39,23 @@ def read_segment(
 
 
 def read_frames(
-    file: Path, damage: list[Damage] | None = None, *, start: int = 0, end: int | None = None
+    file: Path,
+    damage: list[Damage] | None = None,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    around: list[range] | None = None,
 ) -> Iterator[tuple[int, bytes]]:
     """Frames in order from the one at ``start``, up to the end or a torn tail: the offset behind each, and its payload.
 
     Damaged places are added to ``damage`` and skipped. ``end``: the acknowledged bytes (``workers.journal.acknowledged``),
-    where they are known: what is behind them is not read, and a file that ends before them is damaged. Raises ``OSError``.
-    Behind damage the rest of the file is read into memory.
+    where they are known: what is behind them is not read, and a file that ends before them is damaged. ``around``: what the disk
+    does not give is damage, too, and these ranges are added to it; without it they raise. Raises ``OSError``.
+    Behind damage, and with ``around``, the rest of the file is read into memory.
     """
     places: list[Damage] = [] if damage is None else damage
-    with file.open("rb") as stream:
-        offset = stream.seek(start)
+    with _opened(file, start, end, around) as stream:
+        offset = start
         while (end is None or offset < end) and (head := stream.read(HEAD.size)):
             payload = b""
             if len(head) == HEAD.size:
@@ -64,6 +72,15 @@ def read_frames(
             break
         if end is not None and offset < end:
             places.append(Damage(file.name, offset, end - offset))
+
+
+def _opened(file: Path, start: int, end: int | None, around: list[range] | None) -> BinaryIO:
+    """Stream of a segment from ``start`` on."""
+    if around is not None:
+        return io.BytesIO(read_around(file, start, end, around))
+    stream = file.open("rb")
+    stream.seek(start)
+    return stream
 
 
 def _behind_damage(

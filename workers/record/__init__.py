@@ -24,6 +24,7 @@ sealing        the loop of the process: signs, keeps and tells
 sealer         follows the write-ahead log, and keeps and signs the tenants' logs
 
 An entry has no digest, signature or job id. The tree is a function of the write-ahead log's bytes and of the file ``origin``
-(a random secret for salts, the name of the log, the build), so that a replay after a crash gives the same bytes. Must never import
+(a random secret for salts, the name of the log, the build), so that a replay after a crash gives the same bytes. What this build or this
+day cannot read is a gap, which is kept before it is signed and never read again. Must never import
 ``workers.lanes``, ``workers.pipeline`` or anything that talks to Redis.
 """

@@ -37,9 +37,9 @@ SEALER_FOLDER: Final = "sealer"
 """Folder in the state directory."""
 
 FailureReason = Literal[
-    "damaged", "disk_full", "io", "unexpected", "later", "exited", "receipt", "head", "set_back"
+    "damaged", "disk_full", "io", "unexpected", "later", "unreadable", "exited", "receipt", "head", "set_back"
 ]
-"""Why sealing was interrupted. ``later``: a record of a later version was a gap; ``exited``: the process ended, as its worker saw it; ``receipt``: a receipt was dropped;
+"""Why sealing was interrupted. ``later``, ``unreadable``: a record of a later version, or what the disk does not give, was a gap; ``exited``: the process ended, as its worker saw it; ``receipt``: a receipt was dropped;
 ``head``: a head in Redis was none of the service's; ``set_back``: a head in Redis says that the record is an older copy."""
 
 _LARGEST_STATUS_BYTES: Final = 16 * 1024 * 1024

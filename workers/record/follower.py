@@ -14,20 +14,22 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from workers.journal.acknowledged import acknowledged_ends, head_of, read_acknowledged
+from workers.journal.acknowledged import head_of, read_acknowledged
 from workers.journal.records import decode_record
 from workers.journal.segments import read_frames, read_segment, segment_number, segment_path, segments_of
+from workers.journal.unreadable import UNREADABLE
+from workers.record.gaps.unreadable import SegmentUnreadable, UnreadablePlaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from workers.journal.damage import Damage
-    from workers.journal.records import Record
+    from workers.journal.records import OpenedRecord, Record
 
 
-READERS: Final = frozenset({"later"})
-"""Reasons of gaps that depend on who reads: another build could read what is there."""
+READERS: Final = frozenset({"later", "unreadable"})
+"""Reasons of gaps that depend on who reads, and when: another build could read what is there, or the disk give it again."""
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
@@ -41,7 +43,8 @@ class Place(msgspec.Struct, frozen=True, order=True):
 class Gap:
     """Stretch of a segment whose records are lost: from byte ``first`` up to ``end`` (exclusive). ``at_ms``: of the record before.
 
-    ``reason``: ``damaged``; ``missing``, where segments before this one are lost; or ``later``: a record of a later version of this program.
+    ``reason``: ``damaged``; ``missing``, where segments before this one are lost; ``later``: a record of a later version of
+    this program; or ``unreadable``: the disk does not give it.
     """
 
     segment: int
@@ -55,23 +58,31 @@ class LogFollower:
     """Reads on from ``place``. ``damage`` has the damaged places that were skipped; ``before`` is the place before the last record.
 
     ``at_ms``: time of the last record, when ``records`` has ended. ``unread``: numbers of segments with a record of a later version, which is a gap.
+    ``read_around``: whether something was skipped that the disk does not give; its user sets it back.
     """
 
-    def __init__(self, folder: Path, place: Place, *, at_ms: int = 0) -> None:
+    def __init__(
+        self, folder: Path, place: Place, *, at_ms: int = 0, unreadable: UnreadablePlaces | None = None
+    ) -> None:
         self._folder = folder
         self.place = self.before = place
         self.at_ms = at_ms
         self.damage: list[Damage] = []
         self.unread: set[int] = set()
+        self.read_around = False
+        self._unreadable = unreadable or UnreadablePlaces()
 
     def records(self, most: int) -> Iterator[Record | Gap]:
-        """The next durable records and gaps, at most this many; ``place`` is behind each when it is handed out. Raises ``OSError``."""
+        """The next durable records and gaps, at most this many; ``place`` is behind each when it is handed out. Raises ``OSError``.
+
+        What the disk does not give raises ``SegmentUnreadable``, until it is given up.
+        """
         files = [file for file in segments_of(self._folder) if segment_number(file) >= self.place.segment]
         durable = read_acknowledged(self._folder)
         for file, following in itertools.zip_longest(files, files[1:]):
             number = segment_number(file)
             if following is not None:
-                end = _finished(file, following)
+                end = self._finished(file, following)
             elif durable is not None and durable.segment == number:
                 end = durable.size_bytes
             else:
@@ -81,7 +92,7 @@ class LogFollower:
                 self.place = Place(number)
                 if missing:
                     yield Gap(number, 0, 0, self.at_ms, "missing")
-            for record in self._of(file, end, finished=following is not None):
+            for record in self._readable(file, end, finished=following is not None):
                 yield record
                 most -= 1
                 if not most:
@@ -96,8 +107,16 @@ class LogFollower:
         """
         if not self.place.segment:
             return number > 1
-        head = head_of(file)
+        head = self._head_of(file)
         return head is not None and head.previous is not None and head.previous[0] > self.place.segment
+
+    def _readable(self, file: Path, end: int | None, *, finished: bool) -> Iterator[Record | Gap]:
+        """Records and gaps of a segment up to ``end``. Raises ``SegmentUnreadable`` where the disk does not give what is next."""
+        try:
+            yield from self._of(file, end, finished=finished)
+        except OSError as error:
+            _raise_unreadable(error, file, self.place.offset)
+            raise
 
     def _of(self, file: Path, end: int | None, *, finished: bool) -> Iterator[Record | Gap]:
         """Records and gaps of a segment up to ``end``.
@@ -108,27 +127,64 @@ class LogFollower:
         number = self.place.segment
         damage: list[Damage] = []
         record: Record | None = None
-        for offset, payload in read_frames(file, damage, start=self.place.offset, end=end):
-            if damage:
-                yield from self._gaps(number, damage, record)
-            self.before = self.place
-            self.place = Place(number, offset)
-            try:
-                record = decode_record(payload)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                self.unread.add(number)
-                at_ms = self.at_ms if record is None else record.at_ms
-                yield Gap(number, self.before.offset, offset, at_ms, "later")
-                continue
-            yield record
-        if damage and finished:
-            yield from self._gaps(number, damage, record)
-        if record is not None:
-            self.at_ms = record.at_ms
+        lost = self._lost(number)
+        try:
+            for offset, payload in read_frames(file, damage, start=self.place.offset, end=end, around=lost):
+                if damage:
+                    yield from self._gaps(number, damage, record, lost)
+                self.before = self.place
+                self.place = Place(number, offset)
+                try:
+                    record = decode_record(payload)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    self.unread.add(number)
+                    at_ms = self.at_ms if record is None else record.at_ms
+                    yield Gap(number, self.before.offset, offset, at_ms, "later")
+                    continue
+                yield record
+            if damage and finished:
+                yield from self._gaps(number, damage, record, lost)
+        finally:
+            if record is not None:
+                self.at_ms = record.at_ms
         if end is not None and not damage:
             self.place = Place(number, end)
 
-    def _gaps(self, number: int, damage: list[Damage], record: Record | None) -> Iterator[Gap]:
+    def _lost(self, number: int) -> list[range] | None:
+        """Empty list for what the disk does not give from the place on, if that is given up; None: it raises."""
+        if not self._unreadable.is_given_up(number, self.place.offset):
+            return None
+        self.read_around = True
+        return []
+
+    def _head_of(self, file: Path) -> OpenedRecord | None:
+        """First record of a segment; None where it is damaged, removed, or was given up."""
+        try:
+            return head_of(file)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in UNREADABLE and self._unreadable.is_given_up(segment_number(file), 0):
+                self.read_around = True
+                return None
+            _raise_unreadable(error, file, 0)
+            raise
+
+    def _finished(self, file: Path, following: Path) -> int | None:
+        """Bytes that count of a segment that is no longer written to; its tail is made durable where a crash left it."""
+        head = self._head_of(following)
+        if head is not None and head.previous is not None and head.previous[0] == segment_number(file):
+            return head.previous[1]
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        return None
+
+    def _gaps(
+        self, number: int, damage: list[Damage], record: Record | None, unreadable: list[range] | None
+    ) -> Iterator[Gap]:
         """Gaps of these damaged places, of which the list is emptied; one whose record is whole leaves none. ``place`` is behind each."""
         self.damage += damage
         lost = [each for each in damage if not each.record_recovered]
@@ -139,21 +195,40 @@ class LogFollower:
             while lost and lost[0].offset == end:  # of a file that ends before its acknowledged bytes
                 end += lost.pop(0).size_bytes
             self.place = Place(number, end)
-            yield Gap(number, first, end, self.at_ms if record is None else record.at_ms)
+            is_lost = any(each.start < end and first < each.stop for each in unreadable or ())
+            at_ms = self.at_ms if record is None else record.at_ms
+            yield Gap(number, first, end, at_ms, "unreadable" if is_lost else "damaged")
 
 
-def segment_head(folder: Path, number: int) -> bytes:
-    """SHA-256 of the first record of a segment, which has its time; empty where there is none. Raises ``OSError``."""
+def _raise_unreadable(error: OSError, file: Path, offset: int) -> None:
+    """Raise ``SegmentUnreadable`` for an error of a read which says that the disk does not give these bytes."""
+    if error.errno in UNREADABLE:
+        size_bytes = file.stat().st_size
+        raise SegmentUnreadable(
+            error, segment=segment_number(file), offset=offset, size_bytes=size_bytes
+        ) from error
+
+
+def segment_head(folder: Path, number: int) -> bytes | None:
+    """SHA-256 of the first record of a segment, which has its time; empty where there is none, None where the disk does not give it.
+
+    Raises ``OSError``.
+    """
     if not number:
         return b""
-    first = next(read_segment(segment_path(folder, number)), b"")
+    try:
+        first = next(read_segment(segment_path(folder, number)), b"")
+    except OSError as error:
+        if error.errno in UNREADABLE:
+            return None
+        raise
     return hashlib.sha256(first).digest()
 
 
 def other_log(folder: Path, place: Place, head: bytes) -> str:
     """Sentence that says why the log in this folder is not the one that was read up to ``place``; empty where it is. Raises ``OSError``.
 
-    ``head``: ``segment_head`` of that segment then, empty if it was not noted.
+    ``head``: ``segment_head`` of that segment then, empty if it was not noted. One that the disk does not give now says nothing.
     """
     if not place.segment:
         return ""
@@ -163,20 +238,6 @@ def other_log(folder: Path, place: Place, head: bytes) -> str:
         there = False
     if not there:
         return f"segment {place.segment} of the write-ahead log is not there up to byte {place.offset}"
-    if head and segment_head(folder, place.segment) != head:
+    if head and segment_head(folder, place.segment) not in {head, None}:
         return f"segment {place.segment} of the write-ahead log is not the one that was read"
     return ""
-
-
-def _finished(file: Path, following: Path) -> int | None:
-    """Bytes that count of a segment that is no longer written to; its tail is made durable where a crash left it."""
-    number = segment_number(file)
-    ends = acknowledged_ends([following])
-    if number in ends:
-        return ends[number]
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)
-    return None

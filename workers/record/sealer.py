@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from workers.journal.records import Record
     from workers.record.additions import Addition
     from workers.record.folder import Origin
+    from workers.record.gaps.unreadable import UnreadablePlaces
 
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""
@@ -63,11 +64,20 @@ MOST_RECORDS: Final = 5_000
 class Sealer:
     """Writer of the record of one state directory. There must be only one at a time. Blocks: for a process of its own.
 
+    ``unreadable``: what was given up of the write-ahead log, as the disk does not give it.
     ``receipts``: requests for receipts in what was read, for ``workers.record.receipts.maker``. ``gaps``: gaps in it that depend on who
     reads, which its user tells the operator and removes, as those in ``skipped``.
     """
 
-    def __init__(self, state_dir: Path, *, log_name: str, build: str, epoch_key: Ed25519PrivateKey) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        log_name: str,
+        build: str,
+        epoch_key: Ed25519PrivateKey,
+        unreadable: UnreadablePlaces | None = None,
+    ) -> None:
         """Read what was sealed, and cut the files to it. Raises ``RecordDamaged``, or ``OSError``."""
         self._folder = state_dir / FOLDER_NAME
         self._epoch_key = epoch_key
@@ -77,11 +87,8 @@ class Sealer:
         self.origin = read_origin(self._folder, log_name, build, self.follows)
         sealed = read_sealed(self._folder)
         self._wal = state_dir / "wal"
-        self._follower = (
-            LogFollower(self._wal, Place())
-            if sealed is None
-            else LogFollower(self._wal, sealed.place, at_ms=sealed.at_ms)
-        )
+        place, at_ms = (Place(), 0) if sealed is None else (sealed.place, sealed.at_ms)
+        self._follower = LogFollower(self._wal, place, at_ms=at_ms, unreadable=unreadable)
         self._sequencer = _sequencer(self.origin, sealed)
         if sealed is None:
             self._check_nothing_was_kept()
@@ -133,7 +140,7 @@ class Sealer:
         """Read on, at most ``MOST_RECORDS``; returns how many records were read.
 
         Raises ``RecordDamaged`` where a log is not the published one any more, or the write-ahead log not the one that was
-        read, or ``OSError``.
+        read, ``SegmentUnreadable`` behind what the disk gives, or ``OSError``.
         """
         why = other_log(self._wal, self.place, b"")
         if why:
@@ -185,7 +192,7 @@ class Sealer:
         A checkpoint is no larger than what is durable in the write-ahead log, and never smaller than one published before. Where it
         covers a gap, everything is made durable first: another build, or another day, could read what is told to be lost.
         """
-        if self._has_told_gap:
+        if self._has_told_gap or self._follower.read_around:
             self.keep()
         signed: dict[str, Checkpoint] = {}
         for tenant in sorted(self._unsigned):
@@ -212,13 +219,13 @@ class Sealer:
             place=self._follower.place,
             sequencer=self._sequencer.snapshot(),
             logs={tenant: log.position for tenant, log in self._logs.items()},
-            segment_head=segment_head(self._wal, self.place.segment),
+            segment_head=segment_head(self._wal, self.place.segment) or b"",
             receipts=self.receipts.kept(),
             incomplete=self._incomplete_segments(),
             at_ms=self._follower.at_ms,
         )
         write_sealed(self._folder, sealed)
-        self._has_told_gap = False
+        self._has_told_gap = self._follower.read_around = False
 
     def _incomplete_segments(self) -> list[int]:
         """Segments, of those that are there, with something of which no entry was made."""

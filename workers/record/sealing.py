@@ -30,6 +30,7 @@ from workers.record.exchange import (
 )
 from workers.record.folder import FOLDER_NAME, LOGS_NAME
 from workers.record.gaps.telling import GapTeller
+from workers.record.gaps.unreadable import RETRY_S, SegmentUnreadable, UnreadablePlaces
 from workers.record.heads.set_back import check_not_set_back
 from workers.record.published import published_heads
 from workers.record.receipts.maker import ReceiptMaker
@@ -96,6 +97,7 @@ class SealingLoop:
         self._measured_at = -MEASURE_S
         self._pruned_at = -PRUNE_S
         self._teller = GapTeller()
+        self._unreadable = UnreadablePlaces()
         self._scrubber = RecordScrubber(state_dir / FOLDER_NAME / LOGS_NAME, clock_s)
 
     def run(self, stop: threading.Event) -> None:
@@ -115,7 +117,13 @@ class SealingLoop:
                 stop.wait(self._backoff.next_s())
 
     def _open(self) -> Sealer:
-        sealer = Sealer(self._state_dir, log_name=self._log_name, build=self._build, epoch_key=self._key)
+        sealer = Sealer(
+            self._state_dir,
+            log_name=self._log_name,
+            build=self._build,
+            epoch_key=self._key,
+            unreadable=self._unreadable,
+        )
         published = published_heads(self._state_dir / FOLDER_NAME)
         # What a former try or process has published and counted is not counted again when it is read again.
         self._base = {tenant: head.size for tenant, head in published.items()}
@@ -155,7 +163,9 @@ class SealingLoop:
             if ending:
                 log.info("record.closed", extra={"origin": sealer.origin.name})
                 return
-            if covered is not None:
+            if self._unreadable.fails:
+                stop.wait(RETRY_S)
+            elif covered is not None:
                 self._scrubber.read()
                 stop.wait(max(began + STEP_S - self._clock_s(), 0.0))
 
@@ -180,13 +190,26 @@ class SealingLoop:
             log.warning("record.not_pruned", extra={"why": str(error)})
 
     def _read(self, sealer: Sealer, until: float) -> float | None:
-        """Read on until the end, or until this time; returns when it was that the end was not further away, else None."""
+        """Read on until the end, or until this time or what the disk does not give; returns when it was that the end was not further away, else None."""
         while True:
             began = self._clock_s()
-            if sealer.advance() < MOST_RECORDS:
+            try:
+                read = sealer.advance()
+            except SegmentUnreadable as error:
+                self._tell_unreadable(error)
+                return None
+            self._unreadable.passed(sealer.place.segment, sealer.place.offset)
+            if read < MOST_RECORDS:
                 return began
             if self._clock_s() >= until:
                 return None
+
+    def _tell_unreadable(self, error: SegmentUnreadable) -> None:
+        """Count a try to read what the disk does not give; what is before it is sealed meanwhile."""
+        if self._unreadable.failed(error, self._clock_s()):
+            extra = {"segment": error.segment, "offset": error.offset, "errno": error.errno}
+            log.error("record.unreadable", extra=extra)
+        self._failed("io")
 
     def _certify(self, sealer: Sealer, signed: dict[str, Checkpoint]) -> None:
         """Request a statement for the first checkpoint of a tenant by this process, and again after a week."""

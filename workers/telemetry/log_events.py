@@ -221,6 +221,16 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The sealer skipped records of the write-ahead log of which it can make no entry; `records`: how many since the last such line, with the place and the kind of the first. They stay in the write-ahead log.",
         ("records", "segment", "offset", "kind", "why"),
     ),
+    "record.unreadable": LogEvent(
+        "error",
+        "The disk does not give a place of the write-ahead log. What is before it is sealed, and it is tried again; after ten minutes it is given up.",
+        ("segment", "offset", "errno"),
+    ),
+    "record.given_up": LogEvent(
+        "error",
+        "The disk has not given this stretch of the write-ahead log for ten minutes: it is a gap in every log of the host (`gap`, reason `unreadable`), and sealing continues behind it. Its segment is kept.",
+        ("segment", "offset", "size_bytes"),
+    ),
     "record.later": LogEvent(
         "error",
         "The write-ahead log has records of a later version of Sigmill, as after a downgrade: the sealer cannot read them, each is a gap in every log of the host (`gap`, reason `later`), and their segments are kept. `records`: how many since the last such line, with the place of the first.",

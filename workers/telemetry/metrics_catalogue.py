@@ -184,7 +184,7 @@ class WorkerMetrics(ProcessMetrics):
     )
     record_failures = counter(
         "record_failures",
-        "Interruptions of the sealing of the record, records that it skipped (`unexpected`), those of a later version (`later`), receipts that were dropped (`receipt`), heads in Redis that are none of the service's (`head`), and records that are older copies (`set_back`), by reason.",
+        "Interruptions of the sealing of the record, records that it skipped (`unexpected`), those of a later version (`later`) or that the disk does not give (`unreadable`), receipts that were dropped (`receipt`), heads in Redis that are none of the service's (`head`), and records that are older copies (`set_back`), by reason.",
         "reason",
     )
 

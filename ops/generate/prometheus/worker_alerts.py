@@ -73,7 +73,7 @@ def worker_alerts(clock: Clock) -> list[Alert]:
             name="SigmillRecordSkipped",
             severity="ticket",
             expr="sum by (instance) (increase(sigmill_record_failures_total"
-            f'{{reason=~"unexpected|later"}}[{w(HOUR_S)}])) > 0',
+            f'{{reason=~"unexpected|later|unreadable"}}[{w(HOUR_S)}])) > 0',
             wait_s=0,
             summary="The sealer skipped something of a write-ahead log: it is in no entry of the record, or not whole.",
             description="Worker {{ $labels.instance }}: {{ $value | humanize }} places in an hour.",

@@ -65,7 +65,7 @@ RECORD_LAG, RECORD_FORMER, UNCERTIFIED, RECORD_DAMAGE = (
     f"sigmill_record_{name}{{{WORKER}}}" for name in ("lag_seconds", "former", "uncertified", "damage")
 )
 SKIPPED, INTERRUPTED = (
-    f'sigmill_record_failures_total{{{WORKER},reason="{reason}"}}' for reason in ("later", "io")
+    f'sigmill_record_failures_total{{{WORKER},reason="{reason}"}}' for reason in ("unreadable", "io")
 )
 PROVIDER_KEYS = 'sigmill_provider_keys_timestamp_seconds{provider="github"}'
 REPLAYED = 'sigmill_grants_total{outcome="replayed",provider="github"}'

@@ -19,6 +19,7 @@ _GAPS: Final = {
     "damaged": f"{{place}} of {_LOG} were damaged: what this tenant had there is in no entry",
     "missing": f"segments of {_LOG} before segment {{segment}} were not there: what this tenant had in them is in no entry of this log",
     "later": f"{{place}} of {_LOG} are a record that the host's version could not read: what it says is in no entry",
+    "unreadable": f"the disk of the host did not give {{place}} of {_LOG}: what this tenant had there is in no entry",
     "wrong": f"{{place}} of {_LOG} are a record of this tenant of which no entry could be made",
 }
 """Gaps by their reason. Segments go when they are old, so that a log which begins on a host in use may be behind missing ones."""

@@ -1,7 +1,8 @@
 """Gaps of the write-ahead log, as the logs of tenants are told of them.
 
-told     entries about gaps: in each log that is there, and at the beginning of each that follows
-telling  log events about gaps and skipped records, each place once
+told        entries about gaps: in each log that is there, and at the beginning of each that follows
+telling     log events about gaps and skipped records, each place once
+unreadable  places that the disk does not give, tried again and then given up
 
 Must never import ``workers.record.bundle``, ``workers.record.sealer`` or ``workers.record.sealing``.
 """

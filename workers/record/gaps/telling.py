@@ -1,4 +1,4 @@
-"""What the sealer tells its operator of the write-ahead log that is in no entry, or not whole: each place once, also where it is read again."""
+"""Log events about places of the write-ahead log that are in no entry, or not whole: each place once, also where it is read again."""
 
 from __future__ import annotations
 
@@ -79,4 +79,8 @@ class GapTeller:
         if later:
             extra = {"records": len(later), "segment": later[0].segment, "offset": later[0].first}
             log.error("record.later", extra=extra)
+        for each in new:
+            if each.reason == "unreadable":
+                place = {"segment": each.segment, "offset": each.first, "size_bytes": each.end - each.first}
+                log.error("record.given_up", extra=place)
         return Counter(each.reason for each in new)
