@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.errors import LogUnavailable, SigningError
 from queueing.unix_time import unix_ms
-from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, UnknownRecord
+from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, unknown_canary
 from workers.lanes.canary import newest_canaries, service_canary, tenant_canaries
 from workers.lanes.protocol import KEY_NOT_FOUND, SignCanary
 from workers.telemetry.metrics import reason_label
@@ -167,9 +167,7 @@ class CanaryProber:
                 if error.message == KEY_NOT_FOUND:
                     lanes.missing_keys.record(request.key, request.version, found=False)
             except asyncio.CancelledError:
-                self._wal.append_nowait(
-                    [UnknownRecord(unix_ms(), intent.tenant, intent.job_id, intent.lease)]
-                )
+                self._wal.append_nowait([unknown_canary(intent, unix_ms())])
                 raise
             else:
                 outcome = SUCCESS

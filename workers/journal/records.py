@@ -2,7 +2,8 @@
 
 An ``IntentRecord`` is durable before a job is signed, an ``OutcomeRecord`` before its result is released; canaries have
 records of their own, and so have events that are no job (``event_records``). At a start after a
-crash an intent without an outcome is closed by ``UnknownRecord``: the job may have been signed, but nothing was released.
+crash an intent without an outcome is closed by ``UnknownRecord``: the job may have been signed, but nothing was released. A canary is
+closed by its outcome ``CANARY_UNKNOWN``.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class ReturnedRecord(msgspec.Struct, frozen=True, array_like=True, tag="Returned
 
 
 class UnknownRecord(msgspec.Struct, frozen=True, array_like=True, tag="Unknown"):
-    """An intent had no outcome when its process ended; this record closes it."""
+    """An intent had no outcome when its process ended; this record closes it. Former versions close a canary by it, too."""
 
     at_ms: int
     tenant: str
@@ -111,8 +112,12 @@ class CanaryIntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="Cana
     digest: bytes
 
 
+CANARY_UNKNOWN: Final = "unknown"
+"""Outcome of a canary whose lane or worker ended before its answer: it may have been signed."""
+
+
 class CanaryOutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="CanaryOutcome"):
-    """Result of a canary: ``outcome`` is ``ok`` or the reason of an error; the signature is not released."""
+    """Result of a canary: ``outcome`` is ``ok``, the reason of an error, or ``CANARY_UNKNOWN``; the signature is not released."""
 
     at_ms: int
     tenant: str
@@ -120,6 +125,11 @@ class CanaryOutcomeRecord(msgspec.Struct, frozen=True, array_like=True, tag="Can
     lease: bytes
     outcome: str
     signature: bytes
+
+
+def unknown_canary(intent: CanaryIntentRecord, at_ms: int) -> CanaryOutcomeRecord:
+    """End of a canary that may have been signed. Its tenant's record has it by that, which it has not of ``UnknownRecord``."""
+    return CanaryOutcomeRecord(at_ms, intent.tenant, intent.job_id, intent.lease, CANARY_UNKNOWN, b"")
 
 
 ClaimRecord = (

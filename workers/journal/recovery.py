@@ -19,6 +19,7 @@ from workers.journal.records import (
     ReturnedRecord,
     UnknownRecord,
     decode_record,
+    unknown_canary,
 )
 from workers.journal.segments import read_segment, segment_number, segments_of
 
@@ -39,7 +40,7 @@ class Recovered:
     """
 
     unreleased: list[OutcomeRecord] = field(default_factory=list)
-    unknown: list[UnknownRecord] = field(default_factory=list)
+    unknown: list[UnknownRecord | CanaryOutcomeRecord] = field(default_factory=list)
     open_claims: OpenClaims = field(default_factory=OpenClaims)
     damage: list[Damage] = field(default_factory=list)
 
@@ -64,10 +65,17 @@ def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
     now_ms = int(now_s * 1000)
     return Recovered(
         unreleased=list(outcomes.values()),
-        unknown=[UnknownRecord(now_ms, i.tenant, i.job_id, i.lease) for i in intents.values()],
+        unknown=[_closing(intent, now_ms) for intent in intents.values()],
         open_claims=open_claims,
         damage=damage,
     )
+
+
+def _closing(intent: IntentRecord | CanaryIntentRecord, now_ms: int) -> UnknownRecord | CanaryOutcomeRecord:
+    """Record that closes an intent that may have been signed."""
+    if isinstance(intent, IntentRecord):
+        return UnknownRecord(now_ms, intent.tenant, intent.job_id, intent.lease)
+    return unknown_canary(intent, now_ms)
 
 
 def _relevant(files: list[Path]) -> list[Path]:

@@ -28,7 +28,7 @@ from workers.config.settings import WorkerSettings
 from workers.current_config import CurrentConfig
 from workers.current_stop_orders import CurrentStopOrders
 from workers.journal.journal import WriteAheadLog
-from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, Record, UnknownRecord
+from workers.journal.records import CanaryIntentRecord, CanaryOutcomeRecord, Record
 from workers.lanes.canary import canary_digest
 from workers.lanes.protocol import KEY_NOT_FOUND, SignCanary, SignedCanary
 from workers.lanes.supervisor.registry import LaneRegistry
@@ -355,5 +355,6 @@ async def test_a_canary_under_way_at_the_shutdown_is_closed_as_unknown(canary_wo
         assert len(s.log.records) == 1
     intent, unknown = s.log.records
     assert isinstance(intent, CanaryIntentRecord)
-    assert isinstance(unknown, UnknownRecord)
+    assert isinstance(unknown, CanaryOutcomeRecord)
     assert (unknown.job_id, unknown.lease) == (intent.job_id, intent.lease)
+    assert (unknown.tenant, unknown.outcome, unknown.signature) == (intent.tenant, "unknown", b"")

@@ -12,7 +12,7 @@ import pytest
 
 from queueing.errors import ClientRevoked
 from queueing.protocol.jobs import ArqResult, ResultHints, WireError, encode_result
-from queueing.transparency.entries import Entry, decode_entry
+from queueing.transparency.entries import CanaryEntry, Entry, decode_entry
 from queueing.transparency.event_entries import GapEntry, WithoutIntentEntry
 from tests.support.farm.logged_jobs import append, intent, job
 from tests.support.farm.sealed_logs import run_to_end, sealer
@@ -25,13 +25,14 @@ from tests.unit.workers.record.test_sealer import (
 )
 from workers.journal.acknowledged import AcknowledgedFile
 from workers.journal.records import OutcomeRecord, Record, ReturnedRecord, UnknownRecord
+from workers.journal.recovery import recover
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame, read_frames, segments_of
-from workers.record.gaps import told as module
-from workers.record.gaps.told import ToldGaps
 from workers.record import follower
 from workers.record.folder import Origin, sealed_segments
 from workers.record.follower import Gap
+from workers.record.gaps import told as module
+from workers.record.gaps.told import ToldGaps
 from workers.record.open_intents import OpenIntents, Snapshot
 from workers.record.sequencer import Sequencer
 
@@ -262,7 +263,25 @@ def test_what_ends_before_its_intent_unsigned_is_no_loss(record: Record) -> None
     assert sequencer.sizes == {}
 
 
-def test_a_canary_that_ends_as_unknown_has_its_intent() -> None:
+def test_a_canary_of_which_nobody_knows_whether_it_was_signed_is_an_entry(tmp_path: Path) -> None:
+    """Its worker was killed, and the next one closes it."""
+    append(SegmentWriter(tmp_path / "wal"), canary)
+    left = recover(tmp_path / "wal", now_s=7.0)
+    append(SegmentWriter(tmp_path / "wal", open_claims=left.open_claims), *left.unknown)
+    run_to_end(sealer(tmp_path))
+    found = decode_entry(entries(tmp_path, "acme")[-1])
+    assert isinstance(found, CanaryEntry)
+    assert (found.at_ms, found.key, found.key_version, found.outcome) == (
+        7000,
+        canary.key,
+        canary.version,
+        "unknown",
+    )
+    assert recover(tmp_path / "wal").unknown == []
+
+
+def test_a_canary_that_a_former_version_has_closed_gives_the_same_bytes_as_there() -> None:
+    """It has no entry: the log of a former version, read again, would otherwise be another one."""
     sequencer = Sequencer(ORIGIN)
     sequencer.add(canary)
     assert sequencer.add(UnknownRecord(6, "acme", canary.job_id, canary.lease)) == []
