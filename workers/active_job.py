@@ -179,6 +179,13 @@ class ActiveJob:
         self.failure = error
         self._report()
 
+    def return_refused(self, error: SigningError) -> None:
+        """Return a refused job to the queue instead of its refusal, because of ``error``; called by its ``JobSink`` of results."""
+        self.failure = None
+        self.unavailable = error
+        self.delayed = True
+        self._sinks.returns.finished(self)
+
     def requeue(self, error: SigningError) -> None:
         """Return the whole job to the queue, unsigned and a little later, because of ``error``."""
         self.unavailable = error

@@ -16,7 +16,7 @@ SigningError                      reason, retryable, denied, hint
 └── Unavailable                   not now; the same request may succeed later (retryable)
     ├── LimitRate · LimitBacklog · LimitBudget
     ├── JobExpired · WaitTimeout
-    ├── TokenUnavailable · HsmFault · ClockSetBack
+    ├── TokenUnavailable · HsmFault · ClockSetBack · ConfigBehind
     ├── LogUnavailable · QueueUnavailable · QueueUnconfirmed
     ├── IdentityUnavailable · IssuerUnavailable
     └── TimeStampUnavailable · ReceiptMissing · CreationBusy
@@ -81,6 +81,7 @@ from queueing.errors.root import (
 )
 from queueing.errors.unavailable import (
     ClockSetBack,
+    ConfigBehind,
     CreationBusy,
     HsmFault,
     IdentityUnavailable,
@@ -109,6 +110,7 @@ __all__ = [
     "ClientRevoked",
     "ClientUnknown",
     "ClockSetBack",
+    "ConfigBehind",
     "ConfigError",
     "CreationBusy",
     "Denied",

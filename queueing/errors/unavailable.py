@@ -70,6 +70,13 @@ class ClockSetBack(Unavailable):
     hint = "The operator corrects the host's clock, or has its lanes forget the time that it showed before; accepted jobs stay queued."
 
 
+class ConfigBehind(Unavailable):
+    """This worker's file of the tenant is older than the cluster's: it cannot be told whether the job is refused."""
+
+    reason = "config.behind"
+    hint = "The operator brings the newest file to each host, and reloads it; accepted jobs stay queued."
+
+
 class LogUnavailable(Unavailable):
     """The write-ahead log cannot be written, so nothing is signed or released."""
 

@@ -1,4 +1,4 @@
-"""Publishes key directories: signed by the service's lane, stored in Redis, restored when Redis loses them."""
+"""Publishes key directories: signed by the service's lane, stored in Redis, restored when Redis loses them; never in place of a newer one."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from workers.current_config import CurrentConfig
     from workers.journal.journal import WriteAheadLog
     from workers.lanes.supervisor.registry import LaneRegistry
+    from workers.published_epochs import PublishedEpochs
     from workers.telemetry.metrics import Metrics
 
 log = logging.getLogger("sigmill.service")
@@ -36,6 +37,9 @@ RENEWALS: Final = 4
 
 CHECK_S: Final = 2.0
 """Time between two checks whether Redis still has some of the directories: without its directory no client can start."""
+
+WITHHELD_S: Final = 60.0
+"""Time until a directory that was withheld is tried again: this host may have its file by then, or the newer directory may be gone."""
 
 CHECKED_AT_ONCE: Final = 500
 """Directories per check, in one round trip: 5,000 tenants are checked in 20 s."""
@@ -51,9 +55,11 @@ class DirectoryPublisher:
         *,
         lanes: LaneRegistry,
         wal: WriteAheadLog,
+        epochs: PublishedEpochs,
         metrics: Metrics,
     ) -> None:
         self._redis = redis
+        self._epochs = epochs
         self._wal = wal
         self._config = config
         self._lanes = lanes
@@ -133,6 +139,9 @@ class DirectoryPublisher:
                 raise TokenUnavailable(
                     "the service's lane signed a directory that has expired; are the clocks right?"
                 )
+            if (await self._epochs.published([tenant])).get(tenant, -1) > head.epoch:
+                self._withhold(tenant)
+                return
             await self._wal.append([self._record(tenant, answer.signed, head)])
             await publish_directory(self._redis, keyspace.directory(tenant), answer.signed, ttl_ms)
         except SigningError as error:
@@ -140,6 +149,11 @@ class DirectoryPublisher:
             return
         self._due[tenant] = time.monotonic() + self._lasts_s(tenant, now_ms, ttl_ms)
         self._metrics.directories.labels("published").inc()
+
+    def _withhold(self, tenant: str) -> None:
+        """Leave the newer directory of another host in place: clients that have seen it would refuse this host's older one."""
+        self._due[tenant] = time.monotonic() + WITHHELD_S
+        self._metrics.directories.labels("withheld").inc()
 
     def _record(self, tenant: str, signed: bytes, head: DirectoryHead) -> DirectoryRecord:
         key = self._config.service.service_key

@@ -58,7 +58,14 @@ def make_syncs(base: Foundation, readiness: Readiness) -> Syncs:
             metrics=metrics,
         ),
         refused_pins=RefusedPinSync(redis, config, refused_pins=base.refused_pins, metrics=metrics),
-        directories=DirectoryPublisher(redis, config, lanes=base.lanes, wal=base.wal, metrics=metrics),
+        directories=DirectoryPublisher(
+            redis,
+            config,
+            lanes=base.lanes,
+            wal=base.wal,
+            epochs=base.published_epochs,
+            metrics=metrics,
+        ),
         caps=BacklogCapsPublisher(redis, config, metrics),
         registration=Registration(
             redis,
@@ -132,6 +139,7 @@ def background_tasks(
         base.config, lanes=base.lanes, stop_orders=base.stop_orders, wal=base.wal, metrics=base.metrics
     )
     return (
+        pipeline.review,
         pipeline.publisher,
         pipeline.returner,
         pipeline.unauthenticated,

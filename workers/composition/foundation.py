@@ -22,6 +22,7 @@ from workers.limits.grant_budgets import GrantBudgets
 from workers.limits.key_budgets import KeyBudgets
 from workers.limits.log_shares import LogShares
 from workers.limits.rate_limiter import RateLimiter
+from workers.published_epochs import PublishedEpochs
 from workers.state.directory import StateDirectory
 from workers.state.drained_tokens import DrainedTokens
 from workers.state.refused_pins import RefusedPins
@@ -51,6 +52,7 @@ class Foundation:
     lanes: LaneRegistry
     lane_records: LaneRecords
     log_shares: LogShares
+    published_epochs: PublishedEpochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,7 @@ def make_foundation(config: CurrentConfig, redis: Redis, metrics: Metrics) -> Fo
         ),
         lane_records=lane_records,
         log_shares=log_shares,
+        published_epochs=PublishedEpochs(redis, config),
     )
 
 
@@ -133,8 +136,9 @@ def make_limits(base: Foundation) -> Limits:
 
 def export_gauges(base: Foundation) -> None:
     """Gauges that prometheus_client reads when it is scraped."""
-    metrics, jobs, wal = base.metrics, base.jobs, base.wal
+    metrics, jobs, wal, epochs = base.metrics, base.jobs, base.wal, base.published_epochs
     metrics.tenants.set(len(base.config.tenants))
+    metrics.config_behind.set_function(lambda: epochs.behind)
     metrics.in_flight.set_function(lambda: len(jobs))
     metrics.log_failing.set_function(lambda: wal.failing)
     metrics.log_lag_seconds.set_function(lambda: wal.lag_s)

@@ -14,6 +14,7 @@ from workers.pipeline.dispatcher import Dispatcher, Pipeline
 from workers.pipeline.forgeries import ForgeryGuard
 from workers.pipeline.lease_keeper import LeaseKeeper
 from workers.pipeline.recovered_results import RecoveredResults
+from workers.pipeline.refusal_review import RefusalReview
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.retry import JobReturner
 from workers.pipeline.router import Router
@@ -36,6 +37,21 @@ def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
     unauthenticated = UnauthenticatedJobs(base.metrics, base.wal)
     forgeries = ForgeryGuard(base.config.service.state_dir)
     recovered = RecoveredResults()
+    publisher = ResultPublisher(
+        Committer(
+            base.claims,
+            config=base.config,
+            wal=base.wal,
+            recovered=recovered,
+            settlement=settlement,
+            unauthenticated=unauthenticated,
+            metrics=base.metrics,
+        ),
+        wal=base.wal,
+        recovered=recovered,
+        forgeries=forgeries,
+        owner=base.owner,
+    )
     return Pipeline(
         dispatcher=Dispatcher(
             Router(
@@ -53,21 +69,10 @@ def make_pipeline(base: Foundation, limits: Limits) -> Pipeline:
             shutdown=base.shutdown,
             metrics=base.metrics,
         ),
-        publisher=ResultPublisher(
-            Committer(
-                base.claims,
-                config=base.config,
-                wal=base.wal,
-                recovered=recovered,
-                settlement=settlement,
-                unauthenticated=unauthenticated,
-                metrics=base.metrics,
-            ),
-            wal=base.wal,
-            recovered=recovered,
-            forgeries=forgeries,
-            owner=base.owner,
+        review=RefusalReview(
+            base.published_epochs, results=publisher, forgeries=forgeries, metrics=base.metrics
         ),
+        publisher=publisher,
         unauthenticated=unauthenticated,
         forgeries=forgeries,
         returner=JobReturner(

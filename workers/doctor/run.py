@@ -13,6 +13,7 @@ from queueing.redis.connection import with_connection
 from queueing.redis.faults import refuse_final
 from workers.config.validation import FileKind, kind_of, validate_all
 from workers.doctor.client import check_client
+from workers.doctor.epochs import check_epochs
 from workers.doctor.expiries import check_expiries
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
 from workers.doctor.host import check_host
@@ -55,6 +56,7 @@ def findings_of(file: Path) -> Iterator[Finding]:
     if not found.errors:
         yield ok("config", str(file), f"{len(found.configuration.tenants)} tenants, no errors")
     yield from _of_redis(found.configuration.service.redis)
+    yield from check_epochs(found.configuration)
     yield from check_host(found.configuration.service)
     yield from check_log(found.configuration.service)
     yield from check_record(found.configuration.service)

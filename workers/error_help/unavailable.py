@@ -140,6 +140,20 @@ TEXTS: Final[dict[str, Text]] = {
             ),
         ),
     ),
+    "config.behind": Text(
+        "A worker has an older file of the tenant than another host: the service key has signed a key directory of a newer epoch. By"
+        " its older file it would refuse the job, and the newer one may permit it. It requeues the job for a worker that has the"
+        " newer file, for a minute or two; after that it refuses the job as its file says.",
+        "The operator, by the log event `config.behind`, `sigmill_config_behind` and the alert SigmillConfigBehind; a build"
+        " whose deadline has passed.",
+        (
+            Step(
+                "Bring the newest file to the host that the log names, then on that host:",
+                "sigmill tenants reload",
+            ),
+            Step("See whether its files are those of the cluster:", "sigmill doctor"),
+        ),
+    ),
     "log.unavailable": Text(
         "A worker cannot write its write-ahead log, so it signs and releases nothing: the disk is full, read-only or"
         " missing. It continues automatically when the disk works again.",

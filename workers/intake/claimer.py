@@ -47,7 +47,7 @@ class Claimer:
     ) -> None:
         self._claims = claims
         self._pipeline = pipeline
-        self._sinks = JobSinks(results=pipeline.publisher, returns=pipeline.returner)
+        self._sinks = JobSinks(results=pipeline.review, returns=pipeline.returner)
         self._ready = ready
         self._limiter = limiter
         self._jobs = jobs

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from workers.limits.key_budgets import KeyBudgets
     from workers.limits.rate_limiter import RateLimiter
     from workers.pipeline.forgeries import ForgeryGuard
+    from workers.pipeline.refusal_review import RefusalReview
     from workers.pipeline.result_publisher import ResultPublisher
     from workers.pipeline.retry import JobReturner
     from workers.pipeline.router import Route, Router
@@ -206,6 +207,7 @@ class Pipeline:
     """Stages that a claimed job goes through: to the lanes, and from them to Redis; the counts of forged ones, and the log's guard."""
 
     dispatcher: Dispatcher
+    review: RefusalReview
     publisher: ResultPublisher
     returner: JobReturner
     unauthenticated: UnauthenticatedJobs

@@ -1,7 +1,8 @@
 """Retry: claimed jobs that were not signed go back to their queue (nack), at once or after a delay.
 
 ``JobReturner._nack_of`` decides. After a fault of the HSM the attempt counts, and the job waits 1, 2, then 4 s each time,
-shortened by up to half at random, until its envelope expires; after a host's clock was set back likewise, up to 60 s. A job whose token became unavailable keeps its
+shortened by up to half at random, until its envelope expires; after a host's clock was set back likewise, up to 60 s, and where this worker has an older file of
+the tenant than the cluster, up to 4 s (``workers/pipeline/refusal_review.py``). A job whose token became unavailable keeps its
 count and waits 0.5 to 1 s. At a shutdown, and where no token of the tenant can be used, it keeps its place in the queue, for
 another worker. ``queueing/redis/lua/nack.lua`` puts it back and refunds its charge, but not after a fault of the HSM. A job
 that crashes lanes or workers is not retried for ever but becomes a dead letter (``queueing/broker/dead_letters.py``). Clients
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import Randomness, backoff_s
-from queueing.errors import ClockSetBack, HsmFault, QueueUnavailable
+from queueing.errors import ClockSetBack, ConfigBehind, HsmFault, QueueUnavailable
 from queueing.unix_time import unix_ms
 from workers.journal.records import ReturnedRecord
 from workers.telemetry import job_log
@@ -136,7 +137,7 @@ class JobReturner:
     def _nack_of(self, job: ActiveJob, at_random: float) -> _Nack:
         """A job whose delay grows counts its attempts; only the HSM may have spent what its limits charged."""
         faulted = isinstance(job.unavailable, HsmFault)
-        counts = faulted or isinstance(job.unavailable, ClockSetBack)
+        counts = faulted or isinstance(job.unavailable, ClockSetBack | ConfigBehind)
         return _Nack(counts, not faulted, self._delay_s(job, at_random, counts=counts))
 
     def _delay_s(self, job: ActiveJob, at_random: float, *, counts: bool) -> float:
@@ -145,7 +146,8 @@ class JobReturner:
         if shutting_down or not job.delayed or not self._lanes.can_sign(job.claimed.tenant):
             return 0.0
         if counts:
-            most_s = LONGEST_RETRY_DELAY_S if isinstance(job.unavailable, HsmFault) else LONGEST_CLOCK_DELAY_S
+            is_clock = isinstance(job.unavailable, ClockSetBack)
+            most_s = LONGEST_CLOCK_DELAY_S if is_clock else LONGEST_RETRY_DELAY_S
             return backoff_s(job.claimed.attempt, first_s=RETURN_DELAY_S, most_s=most_s, at_random=at_random)
         return TURNED_BACK_DELAY_S if job.turned_back else RETURN_DELAY_S
 

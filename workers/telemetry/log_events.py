@@ -525,6 +525,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "A reload was refused: the files are invalid, the old configuration stays in force.",
         ("why", "remedy"),
     ),
+    "config.behind": LogEvent(
+        "warning",
+        "Another host has a newer file of a tenant (epoch `published`) than this worker: for up to ten minutes it returns"
+        " jobs that its older file refuses. Once for each newer epoch.",
+        ("tenant", "epoch", "published"),
+    ),
     "config.not_reported": LogEvent(
         "error", "The result of a reload could not be written for the command that requested it.", ("why",)
     ),

@@ -237,6 +237,10 @@ class WorkerMetrics(ProcessMetrics):
 
     # Directories and orders
     directories = counter("directories_published", "Publications of key directories, by outcome.", "outcome")
+    config_behind = gauge(
+        "config_behind",
+        "Tenants of which another host has a newer file than this worker, as a published key directory showed.",
+    )
     config_not_remembered = gauge(
         "config_not_remembered",
         "Configuration files in force whose copy could not be written to this host's disk; it is tried again.",

@@ -187,9 +187,10 @@ WORKER: Final = Board(
         "Configuration": (
             lines(
                 "Tenants",
-                "Tenants in the worker's configuration.",
+                "Tenants in the worker's configuration, and those of which another host has a newer file.",
                 "short",
                 (f"sigmill_tenants{{{_I}}}", "{{instance}}"),
+                (f"sigmill_config_behind{{{_I}}}", "{{instance}} behind"),
             ),
             lines(
                 "Reloads",

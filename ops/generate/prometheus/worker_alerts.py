@@ -99,6 +99,15 @@ def worker_alerts(clock: Clock) -> list[Alert]:
             dashboard=WORKER_BOARD,
         ),
         Alert(
+            name="SigmillConfigBehind",
+            severity="ticket",
+            expr="max by (instance) (sigmill_config_behind) > 0",
+            wait_s=10 * MINUTE_S,
+            summary="A worker has an older file of a tenant than another host: it refuses jobs that the cluster signs.",
+            description="Worker {{ $labels.instance }}: the files of {{ $value }} tenants.",
+            dashboard=WORKER_BOARD,
+        ),
+        Alert(
             name="SigmillClockSetBack",
             severity="ticket",
             expr="sum by (instance) (increase(sigmill_jobs_returned_total"

@@ -80,6 +80,7 @@ READERS: dict[str, Callable[[Redis], Awaitable[object]]] = {
     "stop orders": lambda redis: stop_order_feed.poll(redis, [b"known"]),
     "acknowledged": lambda redis: stop_order_feed.acknowledged_by(redis, "order"),
     "missing directories": lambda redis: key_directories.directories_missing(redis, ["acme", "other"]),
+    "directories": lambda redis: key_directories.published_directories(redis, ["acme", "other"]),
     "doctor": redis_check.inspect,
 }
 

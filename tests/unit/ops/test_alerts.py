@@ -135,6 +135,8 @@ CASES = [
     fires("SigmillLogDamaged", {f"sigmill_grants_uncounted{{{WORKER}}}": "1x30"}, instance="w1"),
     silent("SigmillLogDamaged", {f"sigmill_log_damage{{{WORKER}}}": "0x30"}),
     silent("SigmillLogFailing", {f"sigmill_log_failing{{{WORKER}}}": "0x30"}),
+    fires("SigmillConfigBehind", {f"sigmill_config_behind{{{WORKER}}}": "1x30"}, instance="w1"),
+    silent("SigmillConfigBehind", {f"sigmill_config_behind{{{WORKER}}}": "1x5 0x30"}),
     fires("SigmillStateNotDurable", {f"sigmill_config_not_remembered{{{WORKER}}}": "1x30"}, instance="w1"),
     fires("SigmillStateNotDurable", {f"sigmill_stop_orders_not_kept{{{WORKER}}}": "2x30"}, instance="w1"),
     silent("SigmillStateNotDurable", {f"sigmill_stop_orders_not_kept{{{WORKER}}}": "1x1 0x30"}),

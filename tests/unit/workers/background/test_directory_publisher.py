@@ -22,12 +22,13 @@ from tests.support.fakes.fake_lane import FakeClock
 from tests.support.fakes.recording_log import RecordingLog
 from tests.support.waiting import turn
 from workers.background import directory_publisher as module
-from workers.background.directory_publisher import CHECK_S, RENEWALS, DirectoryPublisher
+from workers.background.directory_publisher import CHECK_S, RENEWALS, WITHHELD_S, DirectoryPublisher
 from workers.config.settings import WorkerSettings
 from workers.current_config import CurrentConfig
 from workers.journal.event_records import DirectoryRecord
 from workers.lanes.protocol import SignDirectory, SignedDirectory
 from workers.lanes.supervisor.registry import LaneRegistry
+from workers.published_epochs import PublishedEpochs
 from workers.telemetry.metrics import Metrics
 
 
@@ -43,6 +44,7 @@ class Service:
     lane_ttl_s: float = 365 * 86_400.0
     lane_fails: bool = False
     redis_away: bool = False
+    newer: int | None = None
     log: RecordingLog = field(default_factory=RecordingLog)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
@@ -82,6 +84,16 @@ class Service:
 
     async def directories_missing(self, _: Redis, tenants: Sequence[str]) -> list[str]:
         return [name for name in tenants if keyspace.directory(name) not in self.stored]
+
+
+@dataclass
+class Epochs:
+    """Epochs of the directories in Redis."""
+
+    service: Service
+
+    async def published(self, tenants: Sequence[str]) -> dict[str, int]:
+        return {} if self.service.newer is None else dict.fromkeys(tenants, self.service.newer)
 
 
 class Clock(FakeClock):
@@ -124,6 +136,7 @@ async def publisher(
         config,
         lanes=cast("LaneRegistry", service),
         wal=service.log.wal,
+        epochs=cast("PublishedEpochs", Epochs(service)),
         metrics=Metrics(service.registry),
     )
     running = asyncio.ensure_future(made.run())
@@ -256,6 +269,7 @@ async def test_while_the_log_fails_no_directory_is_published(
         config,
         lanes=cast("LaneRegistry", service),
         wal=service.log.wal,
+        epochs=cast("PublishedEpochs", Epochs(service)),
         metrics=Metrics(service.registry),
     )
     running = asyncio.ensure_future(made.run())
@@ -267,3 +281,21 @@ async def test_while_the_log_fails_no_directory_is_published(
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+async def test_a_newer_directory_of_another_host_stays_in_place(
+    service: Service, publisher: DirectoryPublisher, clock: Clock
+) -> None:
+    """Clients that have seen it would refuse the older one for good. It is looked at again, and nothing is recorded meanwhile."""
+    service.newer = 2
+    publisher.configuration_changed(["acme"])
+    await turn()
+    clock.now += CHECK_S
+    await check(publisher)
+    assert service.published == [ACME, GLOBEX]
+    assert len(service.log.durable) == 2
+    assert service.failures("withheld") == 1
+    service.newer = 1
+    clock.now += WITHHELD_S
+    await check(publisher)
+    assert service.published[2:] == [ACME]

@@ -43,6 +43,7 @@ from workers.limits.log_shares import LogShares
 from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
 from workers.pipeline.forgeries import ForgeryGuard
+from workers.pipeline.refusal_review import RefusalReview
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.retry import JobReturner
 from workers.pipeline.settlement import JobSettlement
@@ -176,6 +177,7 @@ class LoopSetup:
         self.limiter = RateLimiter(config, metrics)
         pipeline = Pipeline(
             dispatcher=cast("Dispatcher", self),
+            review=cast("RefusalReview", self),
             publisher=cast("ResultPublisher", self),
             returner=cast("JobReturner", self.returned),
             unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),

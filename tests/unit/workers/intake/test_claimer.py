@@ -26,6 +26,7 @@ from workers.intake.ready_tenants import ReadyTenants
 from workers.limits.rate_limiter import RateLimiter
 from workers.pipeline.dispatcher import Dispatcher, Pipeline
 from workers.pipeline.forgeries import ForgeryGuard
+from workers.pipeline.refusal_review import RefusalReview
 from workers.pipeline.result_publisher import ResultPublisher
 from workers.pipeline.retry import JobReturner
 from workers.pipeline.unauthenticated import UnauthenticatedJobs
@@ -80,6 +81,7 @@ class Worker:
             cast("Claims", self.queue),
             pipeline=Pipeline(
                 dispatcher=cast("Dispatcher", self.queue),
+                review=cast("RefusalReview", self.publisher),
                 publisher=cast("ResultPublisher", self.publisher),
                 returner=cast("JobReturner", FinishedJobs()),
                 unauthenticated=UnauthenticatedJobs(metrics, RecordingLog().wal),

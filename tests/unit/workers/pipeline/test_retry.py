@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry
 
 from queueing.aio.backoff import Randomness
 from queueing.broker.claims import ClaimedJob, Claims
-from queueing.errors import ClockSetBack, QueueUnavailable, TokenUnavailable
+from queueing.errors import ClockSetBack, ConfigBehind, KeyUnknown, QueueUnavailable, TokenUnavailable
 from queueing.protocol.jobs import JobHints, WireError
 from tests.support.clocks.fixed_random import FixedRandom
-from tests.support.fakes.active_jobs import claimed, envelope, job_in_work, one_sink, signed
+from tests.support.fakes.active_jobs import FinishedJobs, claimed, envelope, job_in_work, one_sink, signed
 from tests.support.waiting import turn
-from workers.active_job import ActiveJob
+from workers.active_job import ActiveJob, JobSinks
 from workers.journal.journal import WriteAheadLog
 from workers.journal.records import Record, ReturnedRecord
 from workers.lanes.protocol import SliceOutcome
@@ -191,6 +191,21 @@ async def test_a_job_that_is_in_doubt_because_the_clock_was_set_back_waits_longe
     await turn()
     assert around.nacks == [([b"job"], True, delay_ms)]
     assert around.refunds == [True]
+
+
+@pytest.mark.parametrize("attempt, delay_ms", [(1, 1000), (2, 2000), (3, 4000), (400, 4000)])
+async def test_a_job_that_an_older_file_refuses_waits_up_to_four_seconds_for_another_worker(
+    around: Surroundings, returner: JobReturner, attempt: int, delay_ms: int
+) -> None:
+    """The attempt counts, so that the delay grows; its limits get their charge back."""
+    job = ActiveJob(replace(claimed(), attempt=attempt), JobSinks(results=FinishedJobs(), returns=returner))
+    job.fail(KeyUnknown())
+    job.return_refused(ConfigBehind())
+    await turn()
+    assert around.nacks == [([b"job"], True, delay_ms)]
+    assert around.refunds == [True]
+    assert around.settled == [job]
+    assert around.records == []
 
 
 async def test_jobs_of_one_round_that_return_alike_share_a_round_trip(
