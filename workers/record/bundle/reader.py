@@ -87,8 +87,9 @@ class BundleReader:
         name, hashes = self._last_tile
         if name == path:
             return hashes
+        data = self._read(path, WIDTH * 32)
         try:
-            hashes = split_tile(self._read(path, WIDTH * 32), width)
+            hashes = split_tile(data, width)
         except ProofInvalid as error:
             raise ProofInvalid(f"{self.name}/{path}: {error.message}") from None
         if level:
@@ -98,8 +99,9 @@ class BundleReader:
     def entries(self, index: int, width: int) -> list[bytes]:
         """Entries of a bundle of ``width`` entries."""
         path = bundle_path(index, width)
+        data = self._read(path, _MAX_BUNDLE_BYTES)
         try:
-            return decode_bundle(self._read(path, _MAX_BUNDLE_BYTES), width)
+            return decode_bundle(data, width)
         except ProofInvalid as error:
             raise ProofInvalid(f"{self.name}/{path}: {error.message}") from None
 
