@@ -193,7 +193,7 @@ def _costs(session: Session) -> None:
     folder.mkdir()
     epoch_key, client = record_costs.make_log(folder)
     exported = record_costs.export_costs(folder)
-    receipt = float(record_costs.receipt_bytes(folder))
+    receipt = float(len(record_costs.receipt_of_last(folder)))
     keys = epoch_key.private_bytes_raw().hex(), client.public_spki.hex()
     hashes, clients = _verified(folder, keys[0]), _verified(folder, *keys)
     for threshold in (

@@ -1,7 +1,8 @@
 """Costs of a sealed log: bytes on disk, export, verification, a receipt. A program of its own, whose memory is its alone.
 
-The log is sealed from real envelopes of one client with 64 P-256 digests each; signatures are random bytes of their length. Rates
-are per second of CPU: others on the machine do not move them.
+The log is sealed from real envelopes of one client with 64 P-256 digests each; signatures are random bytes of their length. A service
+key has certified the key of its checkpoint, as on a host: a receipt has that statement in it. Rates are per second of CPU: others on the
+machine do not move them.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import os
 import resource
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.files.folders import entries_below
 from queueing.protocol.client_keys import ClientKey, ClientPublicKey
 from queueing.protocol.envelope import Envelope, seal
 from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, encode_result, job_id_of
-from queueing.transparency.notes import Ed25519NoteKey
+from queueing.transparency.checkpoints import read_checkpoint
+from queueing.transparency.notes import ECDSA, Ed25519NoteKey, VerifierKey, read_note, signature_line
+from queueing.transparency.origin_statements import OriginStatement
 from workers.journal.records import IntentRecord, OutcomeRecord, ReleasedRecord, encode_record
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame
@@ -29,11 +36,13 @@ from workers.record.bundle.receipts import make_receipt
 from workers.record.bundle.search import Query, search
 from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import export
+from workers.record.exchange import STATEMENTS
 from workers.record.folder import FOLDER_NAME, log_folder
 from workers.record.sealer import Sealer
 
 TENANT: Final = "acme"
 CLIENT: Final = "build-1"
+LOG_NAME: Final = "sigmill/bench"
 SIZE: Final = 64
 JOBS: Final = 3_200
 _SIGNATURE_BYTES: Final = 71
@@ -45,7 +54,6 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     signatures: int
     cpu_s: float
     bytes_per_signature: float = 0.0
-    receipt_bytes: int = 0
     memory_mb: float = 0.0
 
 
@@ -58,12 +66,36 @@ def make_log(folder: Path) -> tuple[Ed25519PrivateKey, ClientKey]:
         writer.append(b"".join([frame(encode_record(record)) for record in records]), records)
     writer.abandon()
     writer.append(b"", ())  # a segment that is finished is read to its end
-    sealer = Sealer(folder, log_name="sigmill/bench", build="bench", epoch_key=epoch_key)
+    sealer = Sealer(folder, log_name=LOG_NAME, build="bench", epoch_key=epoch_key)
     while sealer.advance():
         pass
     sealer.sign()
     sealer.keep()
+    _certify(log_folder(folder, TENANT), epoch_key)
     return epoch_key, client
+
+
+def _certify(log: Path, epoch_key: Ed25519PrivateKey) -> None:
+    """Write the statement of a service key (P-256) about the key of the checkpoint."""
+    service = ec.generate_private_key(ec.SECP256R1())
+    spki = service.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    head = read_checkpoint(read_note((log / "checkpoint").read_bytes()).text)
+    issued = datetime.now(UTC).replace(microsecond=0)
+    text = OriginStatement(
+        audience="bench",
+        epoch_key=Ed25519NoteKey(head.origin, epoch_key).verifier,
+        head=head,
+        follows=None,
+        host="build-host-1.example.com",
+        build="bench",
+        issued=issued,
+        expires=issued + timedelta(days=7),
+    ).text
+    line = signature_line(
+        VerifierKey(f"{LOG_NAME}/service", ECDSA, spki), service.sign(text.encode(), ec.ECDSA(SHA256()))
+    )
+    (log / STATEMENTS).mkdir()
+    (log / STATEMENTS / "000000000001-bench").write_text(f"{text}\n{line}", encoding="utf-8")
 
 
 def _job(client: ClientKey, number: int) -> tuple[IntentRecord, OutcomeRecord, ReleasedRecord]:
@@ -104,11 +136,11 @@ def export_costs(folder: Path) -> Costs:
     return Costs(signatures=signatures, cpu_s=cpu_s, bytes_per_signature=used / signatures)
 
 
-def receipt_bytes(folder: Path) -> int:
-    """Bytes of a receipt of the last digest."""
+def receipt_of_last(folder: Path) -> bytes:
+    """The receipt of the last digest."""
     (origin,) = origins_of(folder / "bundle")
     *_, match = search(origin, Query())
-    return len(make_receipt(origin, match, SIZE - 1))
+    return make_receipt(origin, match, SIZE - 1)
 
 
 def verify_costs(folder: Path, epoch_key: bytes, client_key: bytes) -> Costs:
