@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -114,7 +115,10 @@ def cms_receipt(
     if source is None:
         print_receipt(output, file.verified(file.own_receipt(), trusted))
         return Exit.DONE
-    receipt = newest_receipt(source, file.digest) if source.is_dir() else receipt_in(source)
+    if source.is_dir():
+        receipt = newest_receipt(source, file.digest, [hashlib.sha256(file.signature).digest()])
+    else:
+        receipt = receipt_in(source)
     found = file.verified(receipt, trusted)
     _replace(out or signed, with_receipt(file.data, receipt))
     print_receipt(output, found)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -11,7 +14,13 @@ from queueing.files.durable_file import replace_durably
 from queueing.transparency.entries import OutcomeEntry
 from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.key_files import service_key_option, vkeys_option
-from workers.cli.audit.receipts.receipt_files import keys_of, print_receipt, receipt_in, verified
+from workers.cli.audit.receipts.receipt_files import (
+    keys_of,
+    print_receipt,
+    receipt_in,
+    signature_encodings,
+    verified,
+)
 from workers.cli.audit.receipts.signing_key import check_signing_key, signing_key_option
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output
@@ -53,13 +62,18 @@ def receipt(
 
     A receipt proves, offline and for years, that the record has this digest, with the hash of its signature: one text of a
     few kB in the format of C2SP's tlog-proof, which shows nothing of other digests. With a BUNDLE (a folder of `sigmill
-    audit export`) the newest receipt of the digest is made; with a RECEIPT (a file) it is verified. The receipt has the
-    statement in which the service key certified the key of its checkpoint; one that has none needs --vkeys.
+    audit export`) the newest receipt of the digest is made, of --signature where it is given, else of a signature where one was made; with
+    a RECEIPT (a file) it is verified. The receipt has the statement in which the service key certified the key of its checkpoint; one that
+    has none needs --vkeys.
 
     Exit code 1 if it does not hold, or the digest is not in the bundle.
     """
     trusted = keys_of(keys["vkeys"], keys["service_key"])
-    data = newest_receipt(source, digest) if source.is_dir() else receipt_in(source)
+    if source.is_dir():
+        made = [] if signature is None else signature_encodings(signature)
+        data = newest_receipt(source, digest, [hashlib.sha256(each).digest() for each in made])
+    else:
+        data = receipt_in(source)
     found = verified(data, trusted, digest=digest, signature=signature)
     if keys["signing_key"] is not None:
         check_signing_key(found, keys["signing_key"])
@@ -69,25 +83,47 @@ def receipt(
     return Exit.DONE
 
 
-def newest_receipt(bundle: Path, digest: bytes) -> bytes:
-    """The newest receipt of the digest in an exported record, not verified. Raises ``ProofInvalid`` or ``InputUnreadable``."""
-    newest: tuple[BundleReader, Match] | None = None
+class _Candidate(NamedTuple):
+    """Item of a job whose receipt can be made: a signed one before others, then the newest. ``number``: of the item in its job."""
+
+    is_signed: bool
+    at_ms: int
+    origin: BundleReader
+    match: Match
+    number: int
+
+
+def newest_receipt(bundle: Path, digest: bytes, signatures: Collection[bytes] = ()) -> bytes:
+    """The newest receipt of the digest in an exported record, not verified. Raises ``ProofInvalid`` or ``InputUnreadable``.
+
+    ``signatures``: SHA-256 of each encoding of the signature that it must be of; empty: of the newest one, or of the newest refusal
+    where the digest was never signed.
+    """
+    newest: _Candidate | None = None
     removed = ""
     try:
         for origin in origins_of(bundle):
             if minimum := origin.minimum():
                 removed = f"; {removed_sentence(minimum)}"
-            for match in search(origin, Query(digest=digest)):
-                if not isinstance(match.entry, OutcomeEntry):
-                    continue  # in doubt: there is no signature to prove
-                if newest is None or match.entry.at_ms >= newest[1].entry.at_ms:
-                    newest = origin, match
+            for each in _candidates(origin, digest, signatures):
+                if newest is None or each[:2] >= newest[:2]:
+                    newest = each
     except OSError as error:
         raise InputUnreadable(f"{error.filename}: {error.strerror}") from error
     if newest is None:
-        raise ProofInvalid(f"the digest is not in this bundle{removed}")
-    origin, match = newest
-    return make_receipt(origin, match, match.envelope.digests.index(digest))
+        what = "this signature over the digest" if signatures else "the digest"
+        raise ProofInvalid(f"{what} is not in this bundle{removed}")
+    return make_receipt(newest.origin, newest.match, newest.number)
+
+
+def _candidates(origin: BundleReader, digest: bytes, signatures: Collection[bytes]) -> Iterator[_Candidate]:
+    """Items of this digest, and of one of these signatures where any are given. Of a job in doubt there is none: nothing is proven of it."""
+    for match in search(origin, Query(digest=digest)):
+        if not isinstance(match.entry, OutcomeEntry):
+            continue
+        for item in match.row.items(match.envelope.digests):
+            if item.digest == digest and (not signatures or item.signature_sha256 in signatures):
+                yield _Candidate(bool(item.signature_sha256), match.entry.at_ms, origin, match, item.number)
 
 
 def _write(file: Path, data: bytes) -> None:

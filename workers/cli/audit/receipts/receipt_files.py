@@ -64,14 +64,22 @@ def verified(
     """
     if signature is None:
         return verify_receipt(data, trusted, digest=digest, tenant=tenant)
-    made = read_file(signature, _MOST_SIGNATURE_BYTES)
     found = claimed_item(data).signature_sha256
-    if len(made) in _RAW_ECDSA_BYTES:
-        half = len(made) // 2
-        der = encode_dss_signature(int.from_bytes(made[:half], "big"), int.from_bytes(made[half:], "big"))
-        if hmac.compare_digest(hashlib.sha256(der).digest(), found):
-            made = der
+    made, *others = signature_encodings(signature)
+    for other in others:
+        if hmac.compare_digest(hashlib.sha256(other).digest(), found):
+            made = other
     return verify_receipt(data, trusted, digest=digest, signature=made, tenant=tenant)
+
+
+def signature_encodings(file: Path) -> list[bytes]:
+    """The signature in a file as it is, and in DER where it may be r || s of ECDSA. Raises ``InputUnreadable``."""
+    made = read_file(file, _MOST_SIGNATURE_BYTES)
+    if len(made) not in _RAW_ECDSA_BYTES:
+        return [made]
+    half = len(made) // 2
+    der = encode_dss_signature(int.from_bytes(made[:half], "big"), int.from_bytes(made[half:], "big"))
+    return [made, der]
 
 
 def receipt_in(file: Path) -> bytes:
