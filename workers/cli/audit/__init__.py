@@ -13,6 +13,7 @@ kept_checkpoints  option that names checkpoints which an auditor kept
 key_files  files of public keys
 times   options that are times
 digest_option  option that is a digest
+tenant_option  option that is a tenant
 
 It never imports `queueing.client` or `queueing.redis`: the log is read without Redis.
 """

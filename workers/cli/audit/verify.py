@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,7 +10,6 @@ import click
 
 from queueing.errors import InputUnreadable
 from queueing.errors.counts import agreed, counted
-from queueing.protocol.names import NAME_PATTERN
 from workers.cli.audit.entry_meter import EntryMeter
 from workers.cli.audit.kept_checkpoints import checkpoint_option, kept_checkpoints
 from workers.cli.audit.key_files import (
@@ -21,6 +19,7 @@ from workers.cli.audit.key_files import (
     trusted_keys,
     vkeys_option,
 )
+from workers.cli.audit.tenant_option import tenant_name
 from workers.cli.audit.times import utc_text
 from workers.cli.audit.verified_lines import ClockLine, KeyLine, LossLine, OriginLine, ProblemLine
 from workers.cli.shell.options import json_option
@@ -35,12 +34,6 @@ MOST_PROBLEMS: Final = 100
 """Problems that are printed for each origin: a log that was changed in one place can have one for each entry behind it."""
 
 
-def _tenant(_ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not re.match(NAME_PATTERN, value):  # also of a shell variable that is not set
-        raise click.BadParameter(f"{value!r} is no name of a tenant", param=param)
-    return value
-
-
 @click.command("verify")
 @click.argument("bundle", type=click.Path(file_okay=False, path_type=Path))
 @service_key_option
@@ -51,7 +44,7 @@ def _tenant(_ctx: click.Context, param: click.Parameter, value: str | None) -> s
     help="Public keys of your clients and issuers, one 'NAME BASE64' a line, as in the tenant's file. Without it their signatures are not verified.",
 )
 @click.option(
-    "--tenant", callback=_tenant, help="The tenant whose record it must be; of any tenant without it."
+    "--tenant", callback=tenant_name, help="The tenant whose record it must be; of any tenant without it."
 )
 @checkpoint_option
 @json_option

@@ -27,6 +27,7 @@ from workers.cli.audit.digest_option import Digest
 from workers.cli.audit.key_files import service_key_option, vkeys_option
 from workers.cli.audit.receipts.receipt_files import hash_of, keys_of, print_receipt, receipt_in, verified
 from workers.cli.audit.receipts.signing_key import check_signing_key, signing_key_option
+from workers.cli.audit.tenant_option import tenant_name
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, print_message
@@ -62,6 +63,7 @@ class ReceiptArguments(TypedDict):
     signing_key: Path | None
     service_key: Path | None
     vkeys: Path | None
+    tenant: str | None
 
 
 @click.command()
@@ -89,6 +91,11 @@ class ReceiptArguments(TypedDict):
 @signing_key_option
 @service_key_option
 @vkeys_option
+@click.option(
+    "--tenant",
+    callback=tenant_name,
+    help="With --receipt: the tenant whose receipt it must be. Default: that of client.toml where its keys count, else any.",
+)
 @click.argument("results", required=False, type=click.Path(path_type=Path, allow_dash=True))
 @json_option
 @click.pass_obj
@@ -117,7 +124,7 @@ def verify(
         return _verify_receipt(output, receipt, results, config, proof)
     if any(value is not None for value in proof.values()):
         raise click.UsageError(
-            "--digest, --signature, --signing-key, --service-key and --vkeys belong to --receipt"
+            "--digest, --signature, --signing-key, --service-key, --vkeys and --tenant belong to --receipt"
         )
     if results is None or config is None:
         raise click.UsageError(f"Missing {'argument RESULTS' if results is None else 'option --config'}.")
@@ -135,13 +142,14 @@ def _verify_receipt(
     if (signed is None) == (proof["digest"] is None):
         raise click.UsageError("give --receipt the signed file, or its digest by --digest")
     data = receipt_in(receipt)
-    tenant = ""
+    tenant = proof["tenant"] or ""
     if config is None or proof["vkeys"] is not None or proof["service_key"] is not None:
         trusted = keys_of(proof["vkeys"], proof["service_key"])
     else:
         settings = ClientConfig.from_file(config)
         service = [key.spki for key in settings.pinned_keys(file=str(config))]
-        trusted, tenant = TrustedKeys(service=service, audience=settings.audience), settings.tenant
+        trusted = TrustedKeys(service=service, audience=settings.audience)
+        tenant = tenant or settings.tenant
     digest = proof["digest"]
     if signed is not None:
         digest = _file_digest(signed, hash_of(data))

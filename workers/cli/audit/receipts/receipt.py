@@ -22,6 +22,7 @@ from workers.cli.audit.receipts.receipt_files import (
     verified,
 )
 from workers.cli.audit.receipts.signing_key import check_signing_key, signing_key_option
+from workers.cli.audit.tenant_option import tenant_name
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output
 from workers.record.bundle.reader import BundleReader, origins_of
@@ -46,6 +47,9 @@ from workers.record.retention.minimum import removed_sentence
     help="File of the signature (raw bytes): the receipt must be of this one.",
 )
 @signing_key_option
+@click.option(
+    "--tenant", callback=tenant_name, help="The tenant whose receipt it must be; of any tenant without it."
+)
 @json_option
 @click.pass_obj
 def receipt(
@@ -56,6 +60,7 @@ def receipt(
     digest: bytes,
     out: Path | None,
     signature: Path | None,
+    tenant: str | None,
     **keys: Path | None,
 ) -> Exit:
     """Make or verify a receipt for one digest.
@@ -74,7 +79,7 @@ def receipt(
         data = newest_receipt(source, digest, [hashlib.sha256(each).digest() for each in made])
     else:
         data = receipt_in(source)
-    found = verified(data, trusted, digest=digest, signature=signature)
+    found = verified(data, trusted, digest=digest, signature=signature, tenant=tenant or "")
     if keys["signing_key"] is not None:
         check_signing_key(found, keys["signing_key"])
     if out is not None and source.is_dir():

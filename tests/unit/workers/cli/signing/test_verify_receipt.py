@@ -113,6 +113,7 @@ def test_another_file_key_tenant_or_service_is_refused(build: Build) -> None:
         ((other, "--service-key", build.key), "of another digest"),
         ((build.file, "--service-key", stranger), "none of the trusted keys"),
         ((build.file, "--config", build.client(tenant="other")), "of another tenant"),
+        ((build.file, "--service-key", build.key, "--tenant", "other"), "of another tenant"),
         ((build.file, "--config", build.client(audience="staging")), "of another service"),
     ):
         result = build.verify(*words)
@@ -144,5 +145,6 @@ def test_what_is_needed_and_what_does_not_fit_is_a_usage_error(build: Build) -> 
     assert "--service-key" in usage("--receipt", build.receipt, build.file)
     for option in ("--service-key", "--signing-key"):
         assert "belong to --receipt" in usage(option, build.key, "--config", "x", build.file)
+    assert "belong to --receipt" in usage("--tenant", "acme", "--config", "x", build.file)
     assert "RESULTS" in usage("--config", build.client())
     assert "--config" in usage(build.file)

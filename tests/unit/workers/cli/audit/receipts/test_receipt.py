@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -124,3 +125,19 @@ def test_a_cms_signature_gets_its_own_receipt_of_two_over_the_same_digest(tmp_pa
     assert done.exception is None
     assert json.loads(done.stdout)["signature_sha256"] == hashlib.sha256(signature).hexdigest()
     assert receipt_of((tmp_path / "release.p7s").read_bytes()) is not None
+
+
+def test_a_receipt_of_another_tenant_than_the_given_one_is_refused(bundle: Path) -> None:
+    """The service key proves the logs of all tenants, so that without a name any of them would do."""
+    file = bundle.parent / "release.tlog-proof"
+    assert receipt(bundle, "--out", file, "--tenant", "acme").exception is None
+    for source in (bundle, file):
+        words = ("receipt", source, "--digest", DIGEST.hex())
+        refused = run(*words, "--tenant", "globex", keys=bundle.parent / "service.keys").exception
+        assert isinstance(refused, ProofInvalid)
+        assert "of another tenant: acme" in str(refused)
+
+
+def test_an_empty_name_of_a_tenant_is_a_usage_error(bundle: Path) -> None:
+    """Of a shell variable that is not set: any tenant would do."""
+    assert isinstance(receipt(bundle, "--tenant", "").exception, click.BadParameter)
