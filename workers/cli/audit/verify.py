@@ -185,7 +185,7 @@ def _print(line: OriginLine) -> None:
 
 def _limits(line: OriginLine) -> Iterator[str]:
     """Sentences about what the counts do not have."""
-    if any(key.calls for key in line.keys) and (line.lanes_without_end or line.calls_in_doubt):
+    if line.keys and (line.lanes_without_end or line.calls_in_doubt):
         yield (
             f"there may be more calls: {counted(line.lanes_without_end, 'lane')}"
             f" {agreed(line.lanes_without_end, 'has', 'have')} no end here, and"

@@ -434,6 +434,18 @@ def test_calls_of_lanes_are_told_beside_the_signatures_of_a_key(with_events: Pat
     assert "release/1: 7 calls of C_Sign, 1 signature" in text
 
 
+def test_a_lane_that_has_reported_no_calls_yet_is_said_to_have_no_end(tmp_path: Path) -> None:
+    """It reports once a minute: until then there are more signatures than calls, which needs its reason beside it."""
+    started = events_of("acme")["lane-started"]
+    append(SegmentWriter(tmp_path / "state" / "wal"), started, *job("acme", 1))
+    seal(tmp_path / "state")
+    head = export(log_folder(tmp_path / "state", "acme"), tmp_path / "bundle").checkpoint
+    (tmp_path / "vkeys").write_text(f"{Ed25519NoteKey(head.origin, EPOCH_KEY).verifier.text}\n")
+    text = verify(tmp_path / "bundle", as_json=False).stderr
+    assert "release/1: 0 calls of C_Sign, 1 signature" in text
+    assert "there may be more calls: 1 lane has no end here" in text
+
+
 @pytest.fixture
 def kept(bundle: Path) -> Path:
     """The checkpoint of an export of some time ago; the log has grown since, and was exported again."""
