@@ -32,6 +32,9 @@ MOST_HEADER_BYTES: Final = 8190
 _LINGER_S: Final = 1.0
 """Time in which the rest of a refused body is read, so that its sender sees the answer."""
 
+_UNREAD_BYTES: Final = 64 * 1024
+"""Bytes that TLS may keep behind an answer which the client does not read; with more of them it has ``Bounds.answer_s``."""
+
 _BACKLOG: Final = 1024
 _TLS_SHUTDOWN_S: Final = 2.0
 
@@ -41,12 +44,14 @@ class Bounds:
     """Bounds of a server. ``connections``: more are closed as they come.
 
     ``header_s``: longest time of a TLS handshake, and from a connection or an answer to the end of the next headers.
+    ``answer_s``: longest time in which a client reads an answer; one that does not is cut, for its answers are in memory.
     ``connection_s``: longest time of a connection, whatever it does; without it, it lasts as long as it is used.
     ``cancel_when_left``: the answer to a client that has gone is cancelled.
     """
 
     connections: int
     header_s: float
+    answer_s: float
     connection_s: float | None = None
     cancel_when_left: bool = True
 
@@ -91,6 +96,7 @@ class HttpsServer(web.Server):
             max_field_size=MOST_HEADER_BYTES,
         )
         self.site = site
+        self.answer_s = bounds.answer_s
         self._bounds = bounds
         self._refused = metrics.https_connections_refused
         metrics.https_connections.set_function(lambda: len(self._connections))
@@ -154,13 +160,42 @@ class HttpsServer(web.Server):
 
 
 class _Connection(RequestHandler):
-    """One connection; what is no HTTP is answered as every other refusal."""
+    """One connection; what is no HTTP is answered as every other refusal, and a client that does not read is cut."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_server", "_unread")
 
     def __init__(self, server: HttpsServer, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
+        self._unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport, with a bound of what it keeps for a client that does not read."""
+        super().connection_made(transport)
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.set_write_buffer_limits(high=_UNREAD_BYTES)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the transport, which its timer would keep in memory."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Called when too many bytes are unread."""
+        super().pause_writing()
+        if self.transport is not None:
+            loop = asyncio.get_running_loop()
+            self._unread = loop.call_later(self._server.answer_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Called when the client has read most of them."""
+        super().resume_writing()
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def handle_error(
         self,

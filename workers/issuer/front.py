@@ -57,7 +57,11 @@ _RETRY_AFTER_S: Final = 2.0
 def bounds(connections: int) -> Bounds:
     """Bounds of a front's server. A request that has reached the lane is answered there, so that it is not cancelled here."""
     return Bounds(
-        connections=connections, header_s=HEADER_S, connection_s=CONNECTION_S, cancel_when_left=False
+        connections=connections,
+        header_s=HEADER_S,
+        answer_s=BODY_S,
+        connection_s=CONNECTION_S,
+        cancel_when_left=False,
     )
 
 

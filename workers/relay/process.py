@@ -62,7 +62,8 @@ async def serve(settings: RelaySettings, logs: LogWriter) -> None:
     endpoints = Endpoints(settings, queues, admission=admission, metrics=metrics)
     site = RelaySite(endpoints, settings.limits, admission=admission, metrics=metrics)
     limits = settings.limits
-    server = HttpsServer(site, Bounds(connections=limits.connections, header_s=limits.header_s), metrics)
+    bounds = Bounds(connections=limits.connections, header_s=limits.header_s, answer_s=limits.body_s)
+    server = HttpsServer(site, bounds, metrics)
     metrics.waiting_clients_limit.set(settings.limits.waiting_clients)
     metrics.waiting_clients.set_function(lambda: admission.waiting)
     async with contextlib.AsyncExitStack() as closing:

@@ -51,7 +51,7 @@ class RelayLimits(_Strict, frozen=True):
     and so have the tenants of one Redis together where there are several.
 
     ``connections``: more are closed. ``header_s`` and ``body_s``: longest time from a connection or an answer to the end of the
-    next request's headers, and to the end of its body.
+    next request's headers, and to the end of its body. A client that does not read an answer within ``body_s`` is cut, too.
     """
 
     waiting_clients: Annotated[int, Meta(ge=1, le=100_000)] = 12_000

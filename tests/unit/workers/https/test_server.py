@@ -23,6 +23,9 @@ class Transport:
     def abort(self) -> None:
         self.aborted = True
 
+    def close(self) -> None:
+        """Nothing is left to be sent."""
+
 
 class Connection:
     """A connection that serves no request at the moment."""
@@ -67,7 +70,7 @@ class Answers:
 class ServerSetup:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, connection_s: float | None) -> None:
         self.registry = CollectorRegistry()
-        bounds = Bounds(connections=2, header_s=10.0, connection_s=connection_s)
+        bounds = Bounds(connections=2, header_s=10.0, answer_s=7.0, connection_s=connection_s)
         self.server = HttpsServer(Answers(), bounds, HttpsMetrics(self.registry))
         self.loop = Loop()
         monkeypatch.setattr("workers.https.server.asyncio.get_running_loop", lambda: self.loop)
@@ -117,6 +120,31 @@ async def test_a_connection_without_a_time_lasts_as_long_as_it_is_used(
     assert setup.loop.timers == []
 
 
+async def test_a_client_that_does_not_read_its_answers_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many bytes have waited for it as long as an answer may."""
+    setup = ServerSetup(monkeypatch, connection_s=None)
+    connection: Any = setup.server()
+    connection.transport = transport = setup.transports[0]
+    connection.pause_writing()
+    (timer,) = setup.loop.timers
+    assert (timer.delay_s, transport.aborted) == (7.0, False)
+    timer.call()
+    assert transport.aborted
+
+
+async def test_a_client_that_reads_in_time_has_the_time_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its next answer; one that has gone has none."""
+    setup = ServerSetup(monkeypatch, connection_s=None)
+    connection: Any = setup.server()
+    connection.transport = setup.transports[0]
+    connection.pause_writing()
+    connection.resume_writing()
+    connection.pause_writing()
+    assert [timer.cancelled for timer in setup.loop.timers] == [True, False]
+    connection.connection_lost(None)
+    assert [timer.cancelled for timer in setup.loop.timers] == [True, True]
+
+
 async def test_errors_are_answered_by_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
     """And never by aiohttp, whose answer repeats the request."""
     setup = ServerSetup(monkeypatch, connection_s=None)
@@ -128,7 +156,8 @@ async def test_errors_are_answered_by_the_site(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_an_address_that_cannot_be_used_is_told_with_its_setting() -> None:
     """The error has file and key."""
-    server = HttpsServer(Answers(), Bounds(connections=1, header_s=1.0), HttpsMetrics(CollectorRegistry()))
+    bounds = Bounds(connections=1, header_s=1.0, answer_s=1.0)
+    server = HttpsServer(Answers(), bounds, HttpsMetrics(CollectorRegistry()))
     address = Address(host="192.0.2.1", port=0, file="relay.toml", key="port")
     with pytest.raises(ConfigError) as refused:
         await server.listen(address, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
