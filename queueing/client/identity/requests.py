@@ -65,8 +65,10 @@ def _send(request: Request, timeout_s: float, tls: ssl.SSLContext | None) -> Ans
             return Answer(response.status, body, _seconds(response.headers.get("Retry-After")))
         finally:
             connection.close()
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise RequestFailed(str(error) or type(error).__name__) from None
+    except ValueError:  # of a header: its message quotes the value, which is a secret
+        raise RequestFailed("the request cannot be sent: a header or its address is none of HTTP") from None
 
 
 def _connection(url: str, timeout_s: float, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:

@@ -151,7 +151,7 @@ class GithubToken:
     async def token(self) -> str:
         """A new token, by a request to the runner's service."""
         url = _variable(self._environment, "ACTIONS_ID_TOKEN_REQUEST_URL", _GITHUB_HINT)
-        bearer = _variable(self._environment, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", _GITHUB_HINT)
+        bearer = _bearer(self._environment, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", _GITHUB_HINT)
         joint = "&" if "?" in url else "?"
         body = await _platform(
             f"{url}{joint}audience={quote(self._audience, safe='')}", bearer, None, _GITHUB_HINT
@@ -179,7 +179,7 @@ class AzureToken:
     async def token(self) -> str:
         """A new token, by a request to the collection's service."""
         url = _variable(self._environment, "SYSTEM_OIDCREQUESTURI", _AZURE_HINT)
-        bearer = _variable(self._environment, "SYSTEM_ACCESSTOKEN", _AZURE_HINT)
+        bearer = _bearer(self._environment, "SYSTEM_ACCESSTOKEN", _AZURE_HINT)
         query = "?api-version=7.1" + (f"&serviceConnectionId={self._connection}" if self._connection else "")
         body = await _platform(url + query, bearer, b"", _AZURE_HINT)
         try:
@@ -238,6 +238,11 @@ def _variable(environment: Mapping[str, str], name: str, hint: str) -> str:
     if not text:
         raise IdentityUnavailable(f"the environment variable {name} is missing", hint=hint)
     return text
+
+
+def _bearer(environment: Mapping[str, str], name: str, hint: str) -> str:
+    """The platform's own token, as a header can have it: of one that it cannot, ``http.client`` would quote all."""
+    return _checked(_variable(environment, name, hint), f"the variable {name}")
 
 
 def _checked(text: str, place: str) -> str:

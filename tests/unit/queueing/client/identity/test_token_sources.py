@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from queueing.client.identity import token_sources
-from queueing.client.identity.requests import Answer, Request, RequestFailed
+from queueing.client.identity.requests import Answer, Request, RequestFailed, send
 from queueing.client.identity.settings import IdentitySettings
 from queueing.client.identity.token_sources import NoToken, source_of
 from queueing.errors import ConfigError, IdentityUnavailable
@@ -115,6 +115,32 @@ async def test_the_platforms_bearer_token_does_not_go_in_the_clear() -> None:
             IdentitySettings(platform="github", audience="a"), {**GITHUB, "ACTIONS_ID_TOKEN_REQUEST_URL": url}
         )
         assert "https" in error.message
+
+
+async def test_a_bearer_token_with_a_line_end_is_sent_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file or a command gives it to the variable."""
+    service = platform(monkeypatch, Answer(200, f'{{"oidcToken":"{SECRET}"}}'.encode()))
+    environment = AZURE | {"SYSTEM_ACCESSTOKEN": "bearer-secret\r\n"}
+    assert await source_of(IdentitySettings(platform="azure"), environment).token() == SECRET
+    assert service.requests[0].headers["Authorization"] == "Bearer bearer-secret"
+
+
+@pytest.mark.parametrize(
+    "bearer", ["a-secret\nHost: evil", "a-secret b", "sécret-secret", "$(secret)" * 4096]
+)
+async def test_a_bearer_token_that_is_none_is_told_without_it(bearer: str) -> None:
+    """By the name of its variable. Nothing is sent."""
+    github = IdentitySettings(platform="github", audience="a")
+    error = await told(github, {**GITHUB, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": bearer})
+    assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN is no token" in error.message
+
+
+async def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
+    """Whatever asks: headers have tokens."""
+    asked = Request(url="http://127.0.0.1:9/", headers={"Authorization": "secret\n"}, most_bytes=1)
+    with pytest.raises(RequestFailed) as failed:
+        await send(asked, timeout_s=5.0)
+    assert "secret" not in str(failed.value)
 
 
 async def test_a_variable_and_a_file_are_read_each_time(tmp_path: Path) -> None:
