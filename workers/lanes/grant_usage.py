@@ -9,6 +9,7 @@ keyed hash of this process does (SipHash, 64 bits), in a third of the time: two 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,11 @@ MOST_CONTENTS: Final = 262_144
 
 KEPT_MS: Final = 300_000
 """Time for which a count is kept after the end of its grant: more than clocks may differ."""
+
+_TIMES: Final = 3
+"""A tenant has at most three times as many grants as are free beside them, three quarters of all if it is alone: its builds, which may
+get a grant for each digest, leave room for those of others.
+"""
 
 _FORGET_MS: Final = 60_000
 """Time between two searches for grants that have ended."""
@@ -61,6 +67,7 @@ class GrantUsage:
         self._most_grants = most_grants
         self._most_contents = most_contents
         self._used: dict[GrantName, _Used] = {}
+        self._of_tenant: Counter[str] = Counter()
         self._contents = 0
         self._forget_at_ms = 0
 
@@ -68,7 +75,8 @@ class GrantUsage:
         """Whether ``digests`` of this content are new to the grant, and so have to be counted.
 
         ``reserved``: digests of jobs under way. Raises ``GrantExhausted`` (final) where the cap does not permit them, and
-        ``LimitRate`` (retryable) where it may when those jobs have ended, or where this process counts too many grants.
+        ``LimitRate`` (retryable) where it may when those jobs have ended, or where this process counts too many grants, of all
+        tenants or of this one.
         """
         used = self._known(name_of(grant), grant)
         if content in used.contents:
@@ -78,7 +86,8 @@ class GrantUsage:
 
     def count(self, grant: Grant, content: Content, digests: int) -> bool:
         """Count a content; False where it was counted before."""
-        used = self._used.setdefault(name_of(grant), _Used(grant.expires_ms))
+        name = name_of(grant)
+        used = self._used.get(name) or self._keep(name, _Used(grant.expires_ms))
         if content in used.contents:
             return False
         self._add(used, content, digests)
@@ -91,7 +100,7 @@ class GrantUsage:
         if content not in used.contents:
             digests = len(unverified.envelope.digests)
             _check_cap(grant, used, digests, 0)
-            self._used[name] = used
+            self._keep(name, used)
             self._add(used, content, digests)
         if now_ms >= self._forget_at_ms:
             self._forget_at_ms = now_ms + _FORGET_MS
@@ -110,8 +119,8 @@ class GrantUsage:
     def set_elsewhere(self, name: GrantName, digests: int, grant: Grant | None = None) -> None:
         """Set the number of digests that other hosts have signed; of a grant that is not known only where ``grant`` gives it."""
         used = self._used.get(name)
-        if used is None and grant is not None and len(self._used) < self._most_grants:
-            used = self._used[name] = _Used(grant.expires_ms)
+        if used is None and grant is not None and self._has_room(name):
+            used = self._keep(name, _Used(grant.expires_ms))
         if used is not None:
             used.elsewhere = max(digests, 0)
 
@@ -121,6 +130,8 @@ class GrantUsage:
             if used.expires_ms + KEPT_MS <= now_ms:
                 self._contents -= len(used.contents)
                 del self._used[name]
+                self._of_tenant[name[0]] -= 1
+        self._of_tenant = +self._of_tenant
 
     def __iter__(self) -> Iterator[GrantName]:
         return iter(self._used)
@@ -133,9 +144,19 @@ class GrantUsage:
         used = self._used.get(name)
         if used is not None:
             return used
-        if len(self._used) >= self._most_grants:
+        if not self._has_room(name):
             raise LimitRate("too many grants are in use on this host", retry_after_s=_RETRY_S)
         return _Used(grant.expires_ms)
+
+    def _has_room(self, name: GrantName) -> bool:
+        """Whether one more grant of this one's tenant may be counted."""
+        return self._of_tenant[name[0]] < _TIMES * (self._most_grants - len(self._used))
+
+    def _keep(self, name: GrantName, used: _Used) -> _Used:
+        if name not in self._used:
+            self._of_tenant[name[0]] += 1
+        self._used[name] = used
+        return used
 
     def _add(self, used: _Used, content: Content, digests: int) -> None:
         used.digests += digests

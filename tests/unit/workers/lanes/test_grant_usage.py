@@ -115,6 +115,22 @@ def test_grants_of_two_issuers_and_tenants_are_counted_apart() -> None:
     assert usage.check(grant(max_digests=5, tenant="globex"), content(1), 5)
 
 
+def test_the_grants_of_one_tenant_leave_room_for_those_of_another() -> None:
+    """A build may get a grant for each of its digests: its tenant waits then, and no other one. What has ended is room again."""
+    usage, own = GrantUsage(most_grants=8), [grant(grant_id=content(number)) for number in range(8)]
+    for each in own[:6]:
+        assert usage.check(each, content(1), 1)
+        usage.count(each, content(1), 1)
+    with pytest.raises(LimitRate):
+        usage.check(own[6], content(1), 1)
+    assert usage.check(own[0], content(2), 1), "of one that is known"
+    neighbour = grant(tenant="globex")
+    assert usage.check(neighbour, content(1), 1)
+    usage.count(neighbour, content(1), 1)
+    usage.forget_expired(own[0].expires_ms + KEPT_MS)
+    assert usage.check(own[6], content(1), 1)
+
+
 def test_a_count_outlives_its_grant_by_minutes() -> None:
     """A lane with another clock may still take the grant."""
     usage, one = GrantUsage(), grant()
