@@ -205,6 +205,16 @@ BAD: dict[str, tuple[Callable[[], str], Outcome, str]] = {
     "sub as a number": (lambda: raw_token(HEADER, {**CI.claims(), "sub": 7}), Outcome.CLAIMS, "`sub`"),
     "a gigantic sub": (lambda: CI.token(sub="x" * 2000), Outcome.CLAIMS, "`sub`"),
     "jti as a number": (lambda: raw_token(HEADER, {**CI.claims(), "jti": 7}), Outcome.CLAIMS, "`jti`"),
+    "half a character as sub": (
+        lambda: raw_token(HEADER, {**CI.claims(), "sub": "x\ud800"}),
+        Outcome.CLAIMS,
+        "surrogate",
+    ),
+    "half a character as jti": (
+        lambda: raw_token(HEADER, {**CI.claims(), "jti": "\udfff"}),
+        Outcome.CLAIMS,
+        "surrogate",
+    ),
     "no exp": (lambda: CI.token(exp=None), Outcome.CLAIMS, "`exp`"),
     "exp as text": (lambda: CI.token(exp=str(now() + 300)), Outcome.CLAIMS, "`exp`"),
     "exp as true": (lambda: raw_token(HEADER, {**CI.claims(), "exp": True}), Outcome.CLAIMS, "`exp`"),

@@ -257,6 +257,12 @@ def _text(claims: dict[str, Json], name: str) -> str:
         raise TokenRefused(Outcome.CLAIMS, f"claim `{name}` is missing, or no text")
     if len(value) > MAX_CLAIM:
         raise TokenRefused(Outcome.CLAIMS, f"claim `{name}` has more than {MAX_CLAIM} characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON's escapes can write half a character, which has no bytes
+        raise TokenRefused(
+            Outcome.CLAIMS, f"claim `{name}` has a surrogate alone, which is no character"
+        ) from None
     return value
 
 
