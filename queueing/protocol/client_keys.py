@@ -6,6 +6,7 @@ Ed25519, or ECDSA P-256, which a TPM has.
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from enum import StrEnum
 from pathlib import Path
@@ -92,15 +93,31 @@ class ClientKey:
         return self._key.sign(message, _ECDSA_SHA_256)
 
     def write(self, path: Path) -> None:
-        """Write a new file of mode 0600; raises ``FileExistsError`` rather than touch one that is there."""
+        """Write a new file of mode 0600; raises ``FileExistsError`` rather than touch one that is there.
+
+        The file is whole as soon as it has its name: other processes of a build may be waiting for it.
+        """
         pem = self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
+        draft = path.with_name(f".{path.name[:64]}.{secrets.token_hex(8)}.new")
+        _write_new(draft, pem)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            _write_new(path, pem)
+        finally:
+            draft.unlink()
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class ClientPublicKey:

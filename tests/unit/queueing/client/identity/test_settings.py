@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,25 @@ def test_further_processes_of_a_build_use_the_key_of_its_file(tmp_path: Path) ->
         publics.append(identity._public)
     assert publics[0] == publics[1]
     assert (tmp_path / "ephemeral.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_processes_of_a_build_that_begin_at_once_have_one_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins while the first writes the file, and makes its own; the first takes that one."""
+    text = IDENTITY.replace(', ca_file = "ca.pem"', "").replace(
+        'file = "token"', 'file = "token", key_file = "ephemeral.key"'
+    )
+    config = load(tmp_path, text)
+    publics: list[bytes] = []
+    sync = os.fsync
+
+    def begin_another(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        publics.append(identity_of(config, None, lambda: 0)._public)  # type: ignore[attr-defined]
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", begin_another)
+    publics.append(identity_of(config, None, lambda: 0)._public)  # type: ignore[attr-defined]
+    assert publics[0] == publics[1]
+    assert [each.name for each in tmp_path.iterdir() if "key" in each.name] == ["ephemeral.key"]
