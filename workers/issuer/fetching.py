@@ -6,8 +6,11 @@ is asked for, and what comes must have a usable key.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import ssl
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -19,6 +22,7 @@ from workers.issuer.identity.provider_keys import MAX_KEYS, KeysFile, usable_key
 from workers.issuer.settings import Url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -81,33 +85,56 @@ def _discovered(issuer_url: str, context: ssl.SSLContext) -> str:
 
 
 def _get(url: str, context: ssl.SSLContext) -> bytes:
-    """Body of the answer to a GET. Raises ``FetchFailed`` for anything but 200, and for a body that is too long or too slow."""
+    """Body of the answer to a GET. Raises ``FetchFailed`` for anything but 200, and for an answer that is too long or too slow."""
     parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 443
     ends_s = time.monotonic() + TIMEOUT_S
     try:
-        connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=context
-        )
-        try:
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", target, headers={"Accept": "application/json"})
-            answer = connection.getresponse()
-            if answer.status != 200:
-                raise FetchFailed(f"{url} answers with status {answer.status}")
-            return _body(url, answer, ends_s)
-        finally:
-            connection.close()
+        with socket.create_connection((host, port), timeout=TIMEOUT_S) as plain, _cut_at(plain, ends_s):
+            connection = http.client.HTTPSConnection(host, port, context=context)
+            connection.sock = context.wrap_socket(plain, server_hostname=host)
+            try:
+                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                connection.request("GET", target, headers={"Accept": "application/json"})
+                answer = connection.getresponse()
+                if answer.status != 200:
+                    raise FetchFailed(f"{url} answers with status {answer.status}")
+                body = _body(url, answer)
+            finally:
+                connection.close()
+        if time.monotonic() < ends_s:
+            return body
+        raise FetchFailed(f"{url} takes longer than {TIMEOUT_S:g} s")  # the end of what came may be the cut
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if time.monotonic() >= ends_s:
+            raise FetchFailed(f"{url} takes longer than {TIMEOUT_S:g} s") from None
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise FetchFailed(f"{url} cannot be reached: {why}") from None
 
 
-def _body(url: str, answer: http.client.HTTPResponse, ends_s: float) -> bytes:
+@contextlib.contextmanager
+def _cut_at(connection: socket.socket, ends_s: float) -> Iterator[None]:
+    """Within the block the connection is cut at this time (monotonic): a peer that sends a byte now and then meets no time-out."""
+    with connection.dup() as handle:  # TLS takes the other one over
+        timer = threading.Timer(ends_s - time.monotonic(), _cut, [handle])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the peer was faster
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _body(url: str, answer: http.client.HTTPResponse) -> bytes:
     body = b""
     while chunk := answer.read1(_READ_BYTES):
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise FetchFailed(f"{url} answers with more than {MAX_BODY_BYTES} bytes")
-        if time.monotonic() > ends_s:
-            raise FetchFailed(f"{url} takes longer than {TIMEOUT_S:g} s")
     return body
