@@ -25,6 +25,9 @@ MAX_KID: Final = 256
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Algorithms that a provider may be given; ``none`` and the symmetric ones are not among them (RFC 8725 3.1)."""
 
+_USES: Final = ("sig", "jwt-svid")
+"""``use`` of keys that verify tokens (RFC 7517 4.2; SPIFFE JWT-SVID 6.1, in the bundle of a trust domain)."""
+
 _CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {
     "ES256": ec.SECP256R1,
     "ES384": ec.SECP384R1,
@@ -117,7 +120,7 @@ def usable_keys(jwks: Iterable[Mapping[str, Any]]) -> tuple[dict[str, ProviderKe
 def _usable(jwk: Mapping[str, Any]) -> ProviderKey | None:
     """The key; None for one that encrypts, is symmetric, private, of an unknown kind, too short, or damaged."""
     kty, crv, given = jwk.get("kty"), jwk.get("crv"), jwk.get("alg", "")
-    if jwk.get("use", "sig") != "sig" or "d" in jwk or given not in ("", *ALGORITHMS):
+    if jwk.get("use", "sig") not in _USES or "d" in jwk or given not in ("", *ALGORITHMS):
         return None
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:

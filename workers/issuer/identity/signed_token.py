@@ -36,6 +36,9 @@ REFRESH_S: Final = 10.0
 _REFUSED_HEADERS: Final = ("jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc")
 """Each would have the token choose its own key, or its own rules (RFC 7515 4.1; RFC 8725 3.10). No provider needs one."""
 
+_TYPES: Final = frozenset({"JWT", "JOSE"})
+"""``typ`` of tokens: JWT (RFC 7519 5.1), and what JWT-SVIDs may have in its place (SPIFFE JWT-SVID 2.3)."""
+
 _LATEST: Final = 2**53
 _jws: Final = jwt.PyJWS(algorithms=list(ALGORITHMS))
 
@@ -146,7 +149,7 @@ def _header(part: str) -> _Header:
         if name in header:
             raise TokenRefused(Outcome.HEADER, f"the token's header has `{name}`, which no provider needs")
     kind = header.get("typ", "JWT")
-    if not isinstance(kind, str) or kind.upper() != "JWT":
+    if not isinstance(kind, str) or kind.upper() not in _TYPES:
         raise TokenRefused(Outcome.HEADER, f"the token's `typ` is {shown(kind)}, not JWT")
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str):

@@ -47,6 +47,17 @@ def test_a_key_without_an_algorithm_is_for_all_of_its_kind() -> None:
     assert not usable["good"].fits("ES256")
 
 
+def test_the_keys_for_tokens_in_a_spiffe_bundle_are_read() -> None:
+    """Those for certificates, which are in it too, verify none."""
+    spiffe = {"kty": GOOD["kty"], "n": GOOD["n"], "e": GOOD["e"]}
+    tokens, certificates = (
+        spiffe | {"kid": "a", "use": "jwt-svid"},
+        spiffe | {"kid": "b", "use": "x509-svid"},
+    )
+    usable, _ = usable_keys([tokens, certificates])
+    assert list(usable) == ["a"]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -78,6 +78,12 @@ def test_a_token_of_an_elliptic_curve_is_verified_on_its_own_curve() -> None:
     assert verify(token).provider == "ci"
 
 
+@pytest.mark.parametrize("kind", ["JWT", "jwt", "JOSE", None])
+def test_a_token_may_say_its_type_or_not(kind: str | None) -> None:
+    """JWT-SVIDs may have JOSE there, and Kubernetes says nothing."""
+    assert verify(CI.token({"typ": kind})).provider == "ci"
+
+
 def test_one_audience_in_a_list_is_that_audience() -> None:
     """Kubernetes writes the audience as a list of one."""
     assert verify(CI.token(aud=[CI.audience])).audience == CI.audience
