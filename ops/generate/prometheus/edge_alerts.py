@@ -92,6 +92,15 @@ def _of_relays(clock: Clock) -> list[Alert]:
             description="Relay {{ $labels.instance }}, cause {{ $labels.cause }}: {{ $value | humanize }} per second.",
             dashboard="edge",
         ),
+        Alert(
+            name="SigmillRelayFailing",
+            severity="ticket",
+            expr=f'sum by (instance) (rate(sigmill_relay_requests_total{{outcome=~"unavailable|failed"}}[{w(5 * MINUTE_S)}])) > 0',
+            wait_s=10 * MINUTE_S,
+            summary="A relay cannot use the Redis of a tenant, or has a fault: it answers requests with 503 or 500.",
+            description="Relay {{ $labels.instance }}: {{ $value | humanize }} per second.",
+            dashboard="edge",
+        ),
     ]
 
 

@@ -187,6 +187,21 @@ CASES = [
         cause="waiting",
     ),
     fires(
+        "SigmillRelayFailing",
+        {
+            'sigmill_relay_requests_total{endpoint="jobs",instance="r",outcome="unavailable"}': "0+1x30",
+            'sigmill_relay_requests_total{endpoint="jobs",instance="r",outcome="ok"}': "0+60x30",
+        },
+        instance="r",
+    ),
+    silent(
+        "SigmillRelayFailing",
+        {
+            'sigmill_relay_requests_total{endpoint="jobs",instance="r",outcome="unavailable"}': "5x30",
+            'sigmill_relay_requests_total{endpoint="jobs",instance="r",outcome="shed"}': "0+60x30",
+        },
+    ),
+    fires(
         "SigmillConnectionsRefused",
         {'sigmill_https_connections_refused_total{instance="r"}': "0+60x30"},
         instance="r",
