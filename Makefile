@@ -116,7 +116,7 @@ bench-quick: bootstrap ## fewer rounds, the same thresholds: build/bench/report.
 bench: bootstrap ## the full measurement
 	$(BIN)/sigmill bench full
 
-bench-files: bootstrap ## 2,000 PE files by osslsigncode, by the agent and by sign-file, beside the module (ARGS='--count 200'); half an hour
+bench-files: bootstrap ## 2,000 PE files by osslsigncode, by the agent and by sign-file, beside the module (ARGS='--count 200', ARGS='--hsm azure-managed-hsm'); half an hour
 	@ops/tools >/dev/null
 	$(BIN)/sigmill bench files $(ARGS)
 

@@ -13,22 +13,23 @@ from typing import Final
 
 import msgspec
 
+from bench.capacity.hsm_rates import HsmRate
 from bench.ceiling.measure import CeilingSession
+from bench.files.device import CEILING_S, Device
 from bench.files.pe_files import write_pe_files
 from bench.files.sides import Agent, Side, SignedFiles, SignFile, Workplace, direct
 from bench.load.flows import FlowFailed, SigmillFlow, in_envelopes
 from bench.measurement.machine import Busyness, BusynessReading
 from bench.measurement.procfs import all_processes, tree
-from bench.report.data import number
+from bench.report.data import Threshold, number, share_at_least
 from bench.session import QUICK, Session, open_session
-from bench.testbed.config_files import BenchTenant
 from bench.testbed.testbed import BenchTestbed
-from queueing.protocol.algorithms import KeyKind
 
 OUT: Final = Path("build/bench/files.json")
 FILE_BYTES: Final = 1 << 20
-TENANT: Final = BenchTenant(name="files", kind=KeyKind.RSA_3072)
-_CEILING_S: Final = 1.0
+SIGN_FILE: Final = "sigmill sign-file, all in one run"
+LEAST_SHARE: Final = 0.85
+"""Of a module that is elsewhere; SoftHSM leaves too little of the cores that also hash."""
 
 
 class SideRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,13 +37,13 @@ class SideRow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``lane_cpu_ms_per_file`` and ``service_cpu_ms_per_file`` (worker and Redis) are on machines of their own in a farm.
     ``share_by_cpu``: CPU of the bare module's signature, of all CPU for a file: the share that cores which do everything, and
-    nothing else, can reach. Other programs do not move it, and it does not see waiting.
+    nothing else, can reach. Other programs do not move it, and it does not see waiting. None for a device that is elsewhere.
     """
 
     name: str
     files_per_s: float
     share_of_ceiling: float
-    share_by_cpu: float
+    share_by_cpu: float | None
     cpu_ms_per_file: float
     agent_cpu_ms_per_file: float | None = None
     lane_cpu_ms_per_file: float
@@ -50,8 +51,12 @@ class SideRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole run. ``ceiling_per_s``: signatures of the bare module, each of which takes ``ceiling_cpu_ms``. ``load``: of the machine, before and after."""
+    """The whole run. ``ceiling_per_s``: signatures of the bare module, each of which takes ``ceiling_cpu_ms``. ``load``: of the machine, before and after.
 
+    ``device``: the network HSM that was simulated; thresholds are for such runs.
+    """
+
+    device: HsmRate | None
     files: int
     file_bytes: int
     rounds: int
@@ -62,6 +67,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     own_share: float
     other_share: float
     rows: list[SideRow]
+    thresholds: list[Threshold]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every threshold is met."""
+        return all(threshold.ok for threshold in self.thresholds)
 
 
 @dataclass(slots=True)
@@ -79,6 +90,7 @@ class _Course:
 class _Surroundings:
     """The run around the sides. ``load``: of the machine, before and after."""
 
+    device: Device
     ceiling_cpu_ms: float
     agent_peak_bytes: int
     load: tuple[float, float]
@@ -94,14 +106,16 @@ class _Watched:
     ceiling: CeilingSession
 
 
-def compare(count: int, rounds: int, tell: Callable[[str], None]) -> Comparison:
+def compare(count: int, rounds: int, tell: Callable[[str], None], device: Device | None = None) -> Comparison:
     """Run all sides ``rounds`` times in turn, write ``build/bench/files.json`` and tell the result; raises ``FlowFailed``."""
+    device = device or Device()
     if shutil.which("osslsigncode") is None:
         raise FlowFailed("osslsigncode is not installed here: `ops/tools` installs it")
     load_before = os.getloadavg()[0]
     with Busyness() as busy, open_session(QUICK) as session:
-        courses, ceiling_cpu_ms, peak_bytes = _run(session, count, rounds)
+        courses, ceiling_cpu_ms, peak_bytes = _run(session, count, rounds, device)
     around = _Surroundings(
+        device=device,
         ceiling_cpu_ms=ceiling_cpu_ms,
         agent_peak_bytes=peak_bytes,
         load=(load_before, os.getloadavg()[0]),
@@ -115,22 +129,22 @@ def compare(count: int, rounds: int, tell: Callable[[str], None]) -> Comparison:
     return found
 
 
-def _run(session: Session, count: int, rounds: int) -> tuple[dict[str, _Course], float, int]:
+def _run(session: Session, count: int, rounds: int, device: Device) -> tuple[dict[str, _Course], float, int]:
     """Courses of the sides, CPU of a signature of the bare module, and the agent's peak memory."""
-    with session.testbed([TENANT]) as testbed, session.ceiling(TENANT.kind, seconds=_CEILING_S) as ceiling:
-        with SigmillFlow(testbed, TENANT.name, in_envelopes(64)):
+    kept, tenant = device.key(session), device.tenant
+    with session.testbed([tenant]) as testbed, device.ceiling(session) as ceiling:
+        with SigmillFlow(testbed, tenant.name, in_envelopes(64)):
             pass  # lanes are up, as in a service that runs
-        kept = session.keyring[TENANT.kind]
         place = Workplace.make(session.directory, kept)
         write_pe_files(place.unsigned, count, FILE_BYTES)
-        config = testbed.clients[TENANT.name].verifying
+        config = testbed.clients[tenant.name].verifying
         with Agent(testbed.directory, config) as agent:
-            sides: list[Side] = [direct(kept), agent.side(1), agent.side(os.cpu_count() or 1)]
+            sides: list[Side] = [direct(kept, device.name), agent.side(1), agent.side(os.cpu_count() or 1)]
             if _has_sign_file():
-                sides.append(SignFile(name="sigmill sign-file, all in one run", config=config))
+                sides.append(SignFile(name=SIGN_FILE, config=config))
             courses = {side.name: _Course() for side in sides}
             watched = _Watched(agent=agent, testbed=testbed, ceiling=ceiling)
-            before = ceiling.round(_CEILING_S)
+            before = ceiling.round(CEILING_S)
             for _ in range(rounds):
                 for side in sides:
                     before = _round(session, side, courses[side.name], place, watched, before)
@@ -155,7 +169,7 @@ def _round(
     lanes_s, service_s = _cpu_s(watched.testbed)
     course.lane_cpu_s.append(lanes_s - lanes_before_s)
     course.service_cpu_s.append(service_s - service_before_s)
-    after = watched.ceiling.round(_CEILING_S)
+    after = watched.ceiling.round(CEILING_S)
     course.rounds.append(measured)
     course.ceilings_per_s.append((before + after) / 2)
     session.say(f"{side.name}: {number(measured.per_s)} files/s; the module {number(after)} signatures/s")
@@ -175,7 +189,9 @@ def _has_sign_file() -> bool:
 
 
 def _comparison(courses: dict[str, _Course], count: int, rounds: int, around: _Surroundings) -> Comparison:
+    rows = [_row(name, course, around) for name, course in courses.items()]
     return Comparison(
+        device=around.device.rate,
         files=count,
         file_bytes=FILE_BYTES,
         rounds=rounds,
@@ -187,11 +203,17 @@ def _comparison(courses: dict[str, _Course], count: int, rounds: int, around: _S
         load=around.load,
         own_share=around.busy.own_share,
         other_share=around.busy.other_share,
-        rows=[_row(name, course, around.ceiling_cpu_ms) for name, course in courses.items()],
+        rows=rows,
+        thresholds=[] if around.device.rate is None else [_threshold(rows, around.device)],
     )
 
 
-def _row(name: str, course: _Course, ceiling_cpu_ms: float) -> SideRow:
+def _threshold(rows: Sequence[SideRow], device: Device) -> Threshold:
+    share = next((row.share_of_ceiling for row in rows if row.name == SIGN_FILE), None)
+    return share_at_least(f"{SIGN_FILE}: share of {device.name}", share, LEAST_SHARE)
+
+
+def _row(name: str, course: _Course, around: _Surroundings) -> SideRow:
     pairs = list(zip(course.rounds, course.ceilings_per_s, strict=True))
     own_ms, agent_ms, lane_ms, service_ms = (
         _ms_per_file([each.cpu_s for each in course.rounds], course.rounds),
@@ -203,7 +225,9 @@ def _row(name: str, course: _Course, ceiling_cpu_ms: float) -> SideRow:
         name=name,
         files_per_s=statistics.median(each.per_s for each in course.rounds),
         share_of_ceiling=statistics.median(each.per_s / ceiling for each, ceiling in pairs),
-        share_by_cpu=ceiling_cpu_ms / (own_ms + (agent_ms or 0.0) + lane_ms + service_ms),
+        share_by_cpu=around.ceiling_cpu_ms / (own_ms + (agent_ms or 0.0) + lane_ms + service_ms)
+        if around.device.rate is None
+        else None,
         cpu_ms_per_file=own_ms,
         agent_cpu_ms_per_file=agent_ms,
         lane_cpu_ms_per_file=lane_ms,
@@ -218,14 +242,23 @@ def _ms_per_file(cpu_s: Sequence[float], rounds: Sequence[SignedFiles]) -> float
 def in_words(found: Comparison) -> list[str]:
     """The result as lines for a terminal."""
     size_mib = found.file_bytes / (1 << 20)
-    head = f"{found.files:,} PE files of {size_mib:.0f} MiB, RSA-3072, median of {found.rounds} rounds; the module alone:"
+    head = f"{found.files:,} PE files of {size_mib:.0f} MiB, RSA-3072, median of {found.rounds} rounds; {Device(found.device).name} alone:"
     load = f"load of the machine: {found.load[0]:.1f} before, {found.load[1]:.1f} after; ours {found.own_share:.0%}"
     return [
         f"{head} {number(found.ceiling_per_s)} signatures/s, CPU {number(found.ceiling_cpu_ms)} ms each",
         *(_in_words(row) for row in found.rows),
         f"the agent's largest memory: {found.agent_peak_bytes / (1 << 20):.0f} MiB",
         f"{load}, others {found.other_share:.0%}",
+        *(_threshold_in_words(threshold) for threshold in found.thresholds),
     ]
+
+
+def _threshold_in_words(threshold: Threshold) -> str:
+    verdict = "ok" if threshold.ok else "MISSED"
+    value = "not measured" if threshold.value is None else number(threshold.value)
+    return (
+        f"{verdict}: {threshold.name}: {value}, at least {number(threshold.bound)} {threshold.note}".rstrip()
+    )
 
 
 def _in_words(row: SideRow) -> str:
@@ -236,7 +269,8 @@ def _in_words(row: SideRow) -> str:
         f"lanes {number(row.lane_cpu_ms_per_file)}",
         f"worker and Redis {number(row.service_cpu_ms_per_file)}",
     ]
+    by_cpu = "" if row.share_by_cpu is None else f", {row.share_by_cpu:.0%} by CPU"
     return (
-        f"{row.name}: {number(row.files_per_s)} files/s = {row.share_of_ceiling:.0%} of the module,"
-        f" {row.share_by_cpu:.0%} by CPU; CPU {', '.join(parts)}"
+        f"{row.name}: {number(row.files_per_s)} files/s = {row.share_of_ceiling:.0%} of the module{by_cpu};"
+        f" CPU {', '.join(parts)}"
     )

@@ -172,10 +172,10 @@ class SignFile:
         return timed([*command, *place.names()], place, {})
 
 
-def direct(kept: KeptFile) -> Osslsigncode:
-    """The tool with SoftHSM itself: one at a time, since several lose each other's login."""
+def direct(kept: KeptFile, module: str) -> Osslsigncode:
+    """The tool with the module itself: one at a time, since several lose each other's login to SoftHSM."""
     return Osslsigncode(
-        name="osslsigncode with SoftHSM directly, one at a time",
+        name=f"osslsigncode with {module} directly, one at a time",
         module=kept.token.module,
         key_uri=f"pkcs11:token={kept.token.select.label};object={LABEL}",
         environment=kept.token.environment,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+
+import msgspec
 
 from bench.ceiling.probe import Target
 from queueing.protocol.algorithms import KeyKind
@@ -45,6 +47,13 @@ class KeptFile:
         assert isinstance(self.token.login, PinLogin)
         return Path(self.token.login.pin_file)
 
+    def behind(self, module: Path, environment: Mapping[str, str]) -> Self:
+        """This key behind another module, which needs these variables."""
+        token = msgspec.structs.replace(
+            self.token, module=str(module), environment={**self.token.environment, **environment}
+        )
+        return replace(self, token=token)
+
 
 class Keyring:
     """Tokens below a directory: as many of a kind as a testbed has tenants of that kind.
@@ -60,6 +69,10 @@ class Keyring:
         """The first token of this kind of key: the one whose ceiling is measured."""
         return self.several([kind])[0]
 
+    def hold(self, kept: KeptFile) -> None:
+        """Have this token as the first one of its kind of key."""
+        self._held[_name(kept.kind, 1)] = kept
+
     @property
     def service(self) -> KeptFile:
         """The service's own token."""
@@ -70,7 +83,7 @@ class Keyring:
         wanted: dict[str, KeyKind] = {}
         for kind in kinds:
             number = sum(other is kind for other in wanted.values()) + 1
-            wanted[f"{str(kind).lower().replace('_', '-')}-{number}"] = kind
+            wanted[_name(kind, number)] = kind
         return self._ready(wanted)
 
     def _ready(self, wanted: Mapping[str, KeyKind]) -> list[KeptFile]:
@@ -83,3 +96,7 @@ class Keyring:
         token = make_token(self._directory / name, name, sessions=1)
         made = TokenAdmin(name, token, self._directory / "state").create(kind, LABEL)
         return KeptFile(kind=kind, token=token, public_key=PublicKey.from_spki(made.public_key))
+
+
+def _name(kind: KeyKind, number: int) -> str:
+    return f"{str(kind).lower().replace('_', '-')}-{number}"

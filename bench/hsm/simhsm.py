@@ -25,6 +25,7 @@ class SimHsm:
     sign_us: int = 0
     slots: int = 0
     canned: bool = False
+    primes_file: Path | None = None
     faults_file: Path | None = None
     log: Path | None = None
 
@@ -38,6 +39,8 @@ class SimHsm:
             "SIMHSM_SLOTS": str(self.slots),
             "SIMHSM_CANNED": str(int(self.canned)),
         }
+        if self.primes_file is not None:
+            variables["SIMHSM_PRIMES_FILE"] = str(self.primes_file)
         if self.faults_file is not None:
             variables["SIMHSM_FAULTS_FILE"] = str(self.faults_file)
         if self.log is not None:

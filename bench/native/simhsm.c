@@ -10,6 +10,8 @@
  *   SIMHSM_SLOTS        how many of those run at once in this process, others wait (0: no bound)
  *   SIMHSM_CANNED       1: C_SignInit and C_Sign never reach the real module; signatures have the right
  *                       length and do not verify
+ *   SIMHSM_PRIMES_FILE  the same, but every signature is a real one of the key in this file (simhsm_primes.c): the
+ *                       token's only key, for CKM_RSA_PKCS alone; shown as one that was made inside, though it was imported
  *   SIMHSM_FAULTS_FILE  fault rules (see simhsm_faults.c); read again within 10 ms of a change
  *   SIMHSM_LOG          a file to which each finished C_Sign appends one line, in one write:
  *                       pid session input-tail rv signature-head unix-us     (hex; 8 bytes of each; - for none)
@@ -146,10 +148,24 @@ static CK_RV sim_CloseSession(CK_S s) {
     return real.C_CloseSession(s);
 }
 
+static CK_RV answer_init(CK_S s, const CK_MECHANISM *m, CK_O key) {
+    return primes_loaded() && m->mechanism != CKM_RSA_PKCS ? CKR_MECHANISM_INVALID : canned_init(s, key);
+}
+
 static CK_RV sim_SignInit(CK_S s, CK_MECHANISM *m, CK_O key) {
     struct service service = service_begin(config.signinit_us, false);
-    CK_RV rv = config.canned ? canned_init(s, key) : real.C_SignInit(s, m, key);
+    CK_RV rv = config.canned ? answer_init(s, m, key) : real.C_SignInit(s, m, key);
     service_end(service);
+    return rv;
+}
+
+static CK_RV sim_GetAttributeValue(CK_S s, CK_O object, CK_ATTRIBUTE *a, CK_ULONG n) {
+    CK_RV rv = real.C_GetAttributeValue(s, object, a, n);
+    for (CK_ULONG i = 0; primes_loaded() && i < n; i++) {
+        bool inside = a[i].type == CKA_LOCAL || a[i].type == CKA_ALWAYS_SENSITIVE || a[i].type == CKA_NEVER_EXTRACTABLE;
+        if (inside && a[i].value && a[i].value_len == 1)
+            *(CK_BBOOL *)a[i].value = 1;
+    }
     return rv;
 }
 
@@ -158,7 +174,7 @@ static CK_RV length_query(CK_S s, CK_BYTE *in, CK_ULONG n, CK_ULONG *m) {
     if (verdict.refused)
         return verdict.rv;
     struct service service = service_begin(config.length_us, false);
-    CK_RV rv = config.canned ? canned_sign(s, NULL, m) : real.C_Sign(s, in, n, NULL, m);
+    CK_RV rv = config.canned ? canned_sign(s, in, n, NULL, m) : real.C_Sign(s, in, n, NULL, m);
     service_end(service);
     return rv;
 }
@@ -176,7 +192,7 @@ static CK_RV sim_Sign(CK_S s, CK_BYTE *in, CK_ULONG n, CK_BYTE *out, CK_ULONG *m
         m = &scratch_len;
     }
     struct service service = service_begin(config.sign_us, true);
-    CK_RV rv = config.canned ? canned_sign(s, out, m) : real.C_Sign(s, in, n, out, m);
+    CK_RV rv = config.canned ? canned_sign(s, in, n, out, m) : real.C_Sign(s, in, n, out, m);
     service_end(service);
     if (verdict.refused)
         rv = verdict.rv;
@@ -205,13 +221,18 @@ static bool number_from_environment(const char *name, long *value) {
 static bool read_environment(void) {
     long canned = 0;
     const char *log = getenv("SIMHSM_LOG"), *faults = getenv("SIMHSM_FAULTS_FILE");
+    const char *primes = getenv("SIMHSM_PRIMES_FILE");
     if (!number_from_environment("SIMHSM_SIGNINIT_US", &config.signinit_us) ||
         !number_from_environment("SIMHSM_LENGTH_US", &config.length_us) ||
         !number_from_environment("SIMHSM_SIGN_US", &config.sign_us) ||
         !number_from_environment("SIMHSM_SLOTS", &config.slots) ||
         !number_from_environment("SIMHSM_CANNED", &canned))
         return false;
-    config.canned = canned != 0;
+    if (primes && *primes && !primes_open(primes)) {
+        complain("SIMHSM_PRIMES_FILE", "not 96 primes of 3,072 bits, each with its exponent");
+        return false;
+    }
+    config.canned = canned != 0 || primes_loaded();
     if (config.slots > 0)
         sem_init(&slots, 0, (unsigned)config.slots);
     if (faults && *faults && !faults_open(faults)) {
@@ -255,6 +276,7 @@ static void load(void) {
     inner.C_Initialize = sim_Initialize;
     inner.C_Finalize = sim_Finalize;
     inner.C_CloseSession = sim_CloseSession;
+    inner.C_GetAttributeValue = sim_GetAttributeValue;
     inner.C_SignInit = sim_SignInit;
     inner.C_Sign = sim_Sign;
     loaded = true;

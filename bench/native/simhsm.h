@@ -27,8 +27,14 @@ struct verdict judge(enum function_id function, const CK_BYTE *in, CK_ULONG n);
 
 /* simhsm_canned.c: sign operations that never reach the real module. */
 CK_RV canned_init(CK_S s, CK_O key);
-CK_RV canned_sign(CK_S s, CK_BYTE *out, CK_ULONG *m);
+CK_RV canned_sign(CK_S s, const CK_BYTE *in, CK_ULONG n, CK_BYTE *out, CK_ULONG *m);
 void canned_forget_session(CK_S s);
 void canned_forget_all(void);
+
+/* simhsm_primes.c: real signatures, at next to no cost. */
+enum { PRIMES_BYTES = 384 }; /* of a signature */
+bool primes_open(const char *path);
+bool primes_loaded(void);
+bool primes_sign(const CK_BYTE *in, CK_ULONG n, CK_BYTE *out);
 
 #endif

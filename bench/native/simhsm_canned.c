@@ -1,5 +1,6 @@
-/* Canned answers of the simulated HSM: signatures of the right length that verify under no key. They show
- * what everything but the module costs. Which sessions are in a sign operation is kept here.
+/* Answers of the simulated HSM that never reach the real module. Canned ones are signatures of the right length
+ * that verify under no key; with a key of small primes (simhsm_primes.c) they are real. They show what
+ * everything but the module costs. Which sessions are in a sign operation is kept here.
  */
 #define _GNU_SOURCE
 #include "simhsm.h"
@@ -98,11 +99,14 @@ CK_RV canned_init(CK_S s, CK_O key) {
         return CKR_GENERAL_ERROR;
     if (op->length)
         return CKR_OPERATION_ACTIVE;
-    op->length = signature_length(s, key);
-    return op->length ? CKR_OK : CKR_KEY_TYPE_INCONSISTENT;
+    CK_ULONG length = signature_length(s, key);
+    if (!length || (primes_loaded() && length != PRIMES_BYTES))
+        return CKR_KEY_TYPE_INCONSISTENT;
+    op->length = length;
+    return CKR_OK;
 }
 
-CK_RV canned_sign(CK_S s, CK_BYTE *out, CK_ULONG *m) {
+CK_RV canned_sign(CK_S s, const CK_BYTE *in, CK_ULONG n, CK_BYTE *out, CK_ULONG *m) {
     struct operation *op = operation_of(s);
     if (!op || !op->length)
         return CKR_OPERATION_NOT_INITIALIZED;
@@ -114,7 +118,7 @@ CK_RV canned_sign(CK_S s, CK_BYTE *out, CK_ULONG *m) {
         return CKR_BUFFER_TOO_SMALL;
     memset(out, 0x5a, op->length);
     op->length = 0;
-    return CKR_OK;
+    return primes_loaded() && !primes_sign(in, n, out) ? CKR_DATA_LEN_RANGE : CKR_OK;
 }
 
 /* After C_Finalize handles start again: the same number may be another key. No other thread may be inside. */

@@ -66,3 +66,9 @@ def test_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "scenario"]) == 0
     assert main(["bench", "scenario", "no-such"]) == 2
     assert capsys.readouterr().err.count("p256-verified") == 2
+
+
+def test_a_device_that_is_not_in_the_table_is_not_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    """A usage error with those that are, before anything is measured."""
+    assert main(["bench", "files", "--hsm", "abacus"]) == 2
+    assert "abacus is not in the table; known models: aws-cloudhsm" in capsys.readouterr().err

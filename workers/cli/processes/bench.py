@@ -73,24 +73,39 @@ def scenario(*, names: tuple[str, ...], at_full_pace: bool) -> Exit:
     show_default=True,
     help="Rounds of each way to sign them.",
 )
+@click.option(
+    "--hsm",
+    "model",
+    default=None,
+    metavar="MODEL",
+    help="Simulate this device of the table of published rates, instead of SoftHSM.",
+)
 @json_option
 @click.pass_obj
-def files(output: Output, /, *, count: int, rounds: int) -> Exit:
+def files(output: Output, /, *, count: int, rounds: int, model: str | None) -> Exit:
     """Measure how fast a build signs its files: osslsigncode file by file, directly and by the agent, and `sigmill sign-file`.
 
     The ways take turns, with the module's ceiling between them. Needs osslsigncode and p11-kit's modules (`ops/tools`
     installs them), and twice the files' size of disk below TMPDIR. Writes build/bench/files.json.
+
+    With --hsm the module answers at the device's published rate, with real signatures that take no CPU, and the exit code is
+    1 if `sigmill sign-file` reaches less than 0.85 of it.
     """
+    from bench.capacity.hsm_rates import MODELS, hsm_rate
     from bench.files.comparison import compare
+    from bench.files.device import KIND, Device
     from bench.load.flows import FlowFailed
 
+    if model is not None and model not in MODELS:
+        raise click.UsageError(f"{model} is not in the table; known models: {', '.join(MODELS)}")
     try:
-        found = compare(count, rounds, print_message if output.as_json else print_line)
+        device = Device(None if model is None else hsm_rate(MODELS[model], KIND))
+        found = compare(count, rounds, print_message if output.as_json else print_line, device)
     except FlowFailed as error:
         raise click.UsageError(str(error)) from None
     if output.as_json:
         emit(found)
-    return Exit.DONE
+    return Exit.DONE if found.ok else Exit.FAILED
 
 
 @bench.command()

@@ -12,7 +12,10 @@ from bench.native.build import SOURCE_DIRECTORY
 def test_every_variable_is_one_that_the_module_reads(tmp_path: Path) -> None:
     """The names here and in the C source are the same set."""
     everything = SimHsm(
-        real_module=tmp_path / "real.so", faults_file=tmp_path / "faults", log=tmp_path / "log"
+        real_module=tmp_path / "real.so",
+        primes_file=tmp_path / "primes",
+        faults_file=tmp_path / "faults",
+        log=tmp_path / "log",
     ).environment()
     source = (SOURCE_DIRECTORY / "simhsm.c").read_text()
     assert set(everything) == set(re.findall(r'"(SIMHSM_[A-Z_]+)"', source))
