@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 
 from queueing.artifacts import authenticode, cms
 from queueing.artifacts.preparation import Done, IfSigned, Order
-from queueing.artifacts.streams import FileState
+from queueing.artifacts.streams import FileState, changed_meanwhile
 from queueing.artifacts.targets import Target
 from queueing.errors import ArtifactInvalid, ArtifactSigned, InputUnreadable, SigningError
 from queueing.files.regular_file import open_regular
@@ -53,13 +53,31 @@ class Format:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """A file as it was hashed."""
+
+    source: Path
+    state: FileState
+    layout: Layout
+    hash_name: str
+    digest: bytes
+
+    def check_same(self, stream: BinaryIO) -> None:
+        """Raise ``InputUnreadable`` if the file is another one now, by its state and by its digest. Raises ``OSError``.
+
+        A process that has mapped the file into its memory changes it without a time of it being changed (mmap(2)).
+        """
+        self.state.check_same(self.source)
+        if self.layout.digest(stream, self.hash_name) != self.digest:
+            raise changed_meanwhile()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedFile:
     """A file with an embedded signature to come. ``kept``: its signatures that stay."""
 
-    source: Path
+    content: _Content
     target: Target
-    state: FileState
-    layout: Layout
     kept: tuple[bytes, ...]
     unsigned: cms.Unsigned
 
@@ -72,10 +90,10 @@ class PreparedFile:
         """Write the signed file in place of the old one; raises ``SigningError``."""
         stamp = () if token is None else (cms.attribute(authenticode.TIME_STAMP, token),)
         made = self.unsigned.assemble(signature, stamp)
-        _write(self.source, self.target, self.state, self.layout, self._with(made))
+        _write(self.content, self.target, self._with(made))
 
     def _with(self, made: bytes) -> tuple[bytes, ...]:
-        if not self.kept or self.layout.many_signatures:
+        if not self.kept or self.content.layout.many_signatures:
             return (*self.kept, made)
         try:
             return (authenticode.with_nested(cms.read_signed_data(self.kept[0]), made), *self.kept[1:])
@@ -105,19 +123,20 @@ class EmbeddedPreparation:
             layout = self.format.read(stream, state.size_bytes)
             digest = layout.digest(stream, order.signer.hash_name)
         state.check_same(source)
+        content = _Content(
+            source=source, state=state, layout=layout, hash_name=order.signer.hash_name, digest=digest
+        )
         if _is_done(layout, digest, order):
             if target.folder is not None and not self._is_done_below(target, digest, order):
-                _write(source, target, state, layout, layout.signatures)
+                _write(content, target, layout.signatures)
             return Done()
         if target.folder is not None and self._is_done_below(target, digest, order):
             return Done()
         kept = _kept(layout, order.if_signed, self.format.name)
         target.check_writable()
         return PreparedFile(
-            source=source,
+            content=content,
             target=target,
-            state=state,
-            layout=layout,
             kept=kept,
             unsigned=authenticode.unsigned(order.signer, self.format.subject, digest, order.description),
         )
@@ -188,11 +207,9 @@ def signed_by(raw: bytes) -> str:
     return "by an unreadable signature"
 
 
-def _write(
-    source: Path, target: Target, state: FileState, layout: Layout, signatures: tuple[bytes, ...]
-) -> None:
+def _write(content: _Content, target: Target, signatures: tuple[bytes, ...]) -> None:
     try:
-        stream = open_regular(source)
+        stream = open_regular(content.source)
     except OSError as error:
         raise InputUnreadable(f"the file cannot be read: {error.strerror}") from None
     with stream:
@@ -201,8 +218,8 @@ def _write(
         def write(to: BinaryIO) -> None:
             if target.folder is not None:
                 os.fchmod(to.fileno(), mode)
-            layout.write(stream, to, signatures)
-            state.check_same(source)
+            content.layout.write(stream, to, signatures)
+            content.check_same(stream)
 
         target.write(write, mode=mode)
 

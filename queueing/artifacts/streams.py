@@ -69,7 +69,12 @@ class FileState:
         if now.names != self.names:
             now = replace(now, names=self.names, changed_ns=self.changed_ns)
         if now != self:
-            raise InputUnreadable(
-                "the file was changed by another process while it was being signed",
-                hint="Sign it again when its writer is done.",
-            )
+            raise changed_meanwhile()
+
+
+def changed_meanwhile() -> InputUnreadable:
+    """The error of a file that another process has changed since it was hashed."""
+    return InputUnreadable(
+        "the file was changed by another process while it was being signed",
+        hint="Sign it again when its writer is done.",
+    )

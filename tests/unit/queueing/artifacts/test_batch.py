@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import mmap
 import os
 import stat
 from pathlib import Path
@@ -303,6 +304,27 @@ async def test_a_file_that_another_process_writes_meanwhile_is_refused(
     assert outcomes.words() == ["input.unreadable"]
     assert "another process" in outcomes.message()
     assert file.read_bytes() == new
+
+
+async def test_a_file_that_is_changed_in_memory_meanwhile_is_refused(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a linker that has mapped its output: a page that is written for the second time changes no time of the file."""
+    (file,) = files(tmp_path, 1)
+    with file.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as mapped:
+        mapped[-1] ^= 1
+        original, before = PeFile.write, file.stat()
+
+        def meanwhile(self: PeFile, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
+            mapped[-1] ^= 1
+            assert file.stat().st_mtime_ns == before.st_mtime_ns
+            original(self, stream, to, signatures)
+
+        monkeypatch.setattr(PeFile, "write", meanwhile)
+        outcomes = await sign(key, file)
+        assert outcomes.words() == ["input.unreadable"]
+        assert "another process" in outcomes.message()
+        assert signatures(file) == 0
 
 
 async def test_a_file_of_four_gigabytes_is_refused_unread(key: LocalSigner, tmp_path: Path) -> None:
