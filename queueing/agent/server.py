@@ -91,6 +91,8 @@ class AgentServer:
             request = await read_frame(reader)
             await free.acquire()
             calls.start(_answer(connection, request, writer, free))
+            await asyncio.sleep(0)  # most calls are answered in their first step
+            await writer.drain()  # and a tool that reads no answers gets no more of them
 
 
 async def _answer(

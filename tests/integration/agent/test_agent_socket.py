@@ -16,7 +16,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from queueing.agent.agent import AgentSettings, RunningAgent, running_agent
+from queueing.agent.cryptoki import Attribute, ObjectClass
 from queueing.agent.failures import FailureLog
+from queueing.agent.rpc.attributes import MAX_ATTRIBUTES
 from queueing.agent.rpc.calls import Call
 from queueing.agent.rpc.fields import FieldReader
 from queueing.agent.rpc.frames import MAX_MESSAGE_BYTES, frame
@@ -26,7 +28,7 @@ from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.public_keys import PublicKey
 from tests.support.farm.farm import Farm, digests
 from tests.support.keys import spki_of
-from tests.support.p11_kit import INITIALIZE, P11, Failed, Socket, nested_templates, request, ulongs
+from tests.support.p11_kit import INITIALIZE, P11, Failed, Socket, nested_templates, request, ulongs, wanted
 
 
 class AgentRig:
@@ -138,6 +140,30 @@ async def test_a_hundred_hostile_connections_stop_nobody(rig: AgentRig) -> None:
         for digest in digests(20):
             connections.create_task(rig.sign(digest))
     await rig.sign(digests(1, salt="afterwards")[0])
+
+
+async def test_a_tool_that_reads_no_answers_fills_no_memory(
+    rig: AgentRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks for many large answers at once: the agent makes as many as the socket and one buffer hold, and serves others."""
+    made: list[int] = []
+
+    def noted(code: int, message: bytes) -> bytes:
+        made.append(len(message))
+        return frame(code, message)
+
+    connected = await Socket.connect(rig.path)
+    tool = await P11(connected.exchange).open()
+    (key,) = await tool.find({Attribute.CLASS: ObjectClass.PUBLIC_KEY.value, Attribute.LABEL: b"release"})
+    large = wanted(*[(Attribute.EC_POINT.value, 100)] * MAX_ATTRIBUTES)
+    asked = frame(9, request(Call.GET_ATTRIBUTE_VALUE, ulongs(tool.session, key) + large))
+    monkeypatch.setattr("queueing.agent.server.frame", noted)
+    connected.writer.write(asked * 60)
+    for digest in digests(3):
+        await rig.sign(digest)
+    assert 0 < sum(made) < 32 * max(made)
+    connected.writer.transport.abort()
+    await connected.close()
 
 
 async def test_a_huge_message_costs_its_call_alone(rig: AgentRig) -> None:
