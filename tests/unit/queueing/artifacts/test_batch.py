@@ -165,6 +165,16 @@ async def test_mode_and_link_stay(key: LocalSigner, tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o750
 
 
+async def test_a_signed_file_runs_as_nobody_else(key: LocalSigner, tmp_path: Path) -> None:
+    """Set-user-ID and set-group-ID are taken away, in place and below another folder: they were given to other content."""
+    (file,) = files(tmp_path, 1)
+    file.chmod(0o6755)
+    assert (await sign(key, file, out_dir=tmp_path / "out")).words() == ["signed"]
+    assert stat.S_IMODE((tmp_path / f"out/{file.name}").stat().st_mode) == 0o755
+    assert (await sign(key, file)).words() == ["signed"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o755
+
+
 async def test_two_names_of_one_file_are_signed_each(key: LocalSigner, tmp_path: Path) -> None:
     """A hard link that is not named keeps the unsigned content; one that is named is signed, though the first has left it."""
     first, second, store = (tmp_path / name for name in ("a.exe", "b.exe", "store"))
