@@ -101,10 +101,13 @@ def _run(arguments: Sequence[str] | None, output: Output) -> int:
 
 
 def _stopped_by(error: BaseException, output: Output) -> int:
-    """Exit code after an error of the streams or an interruption; an error of another file is raised again."""
+    """Exit code after an error of a stream or a file, or an interruption; one of the system that names no file is raised again."""
     match error:
+        case OSError(filename=str() | bytes() as name):
+            print_error(_unusable(os.fsdecode(name), error), as_json=output.as_json)
+            return Exit.FAILED
         case OSError():
-            if error.errno not in (errno.ENOSPC, errno.EPIPE) or error.filename is not None:
+            if error.errno not in (errno.ENOSPC, errno.EPIPE):
                 raise error
             raise OutputUnwritable(
                 f"stdout cannot be written: {error.strerror}"
@@ -125,6 +128,14 @@ def _not_installed(package: str, extra: str) -> ErrorObject:
         "install.incomplete",
         f"this command needs the Python package `{package}`, which is not installed",
         f"Install the dependencies of this part: pip install 'sigmill[{extra}]'.",
+    )
+
+
+def _unusable(name: str, error: OSError) -> ErrorObject:
+    return ErrorObject.final(
+        "file.unusable",
+        f"{name}: {error.strerror or type(error).__name__}",
+        "Correct the path, or its owner, mode or space; then run the command again.",
     )
 
 

@@ -40,6 +40,18 @@ CODES: Final[dict[str, CommandCode]] = {
             ),
         ),
     ),
+    "file.unusable": CommandCode(
+        "A file or folder cannot be read, written or made.",
+        1,
+        Text(
+            "The message names the file or folder and the reason: no permission, no space, a file where a folder should be.",
+            "A person at a command that reads or writes files, often as another user than the one who owns them.",
+            (
+                Step("Look at the owners and modes of the whole path:", "namei -l PATH"),
+                Step("Look at the space and the inodes of its disk:", "df -h PATH; df -i PATH"),
+            ),
+        ),
+    ),
     "install.incomplete": CommandCode(
         "A Python package that the command needs is not installed.",
         2,

@@ -16,7 +16,7 @@ import msgspec
 
 from queueing.client.config import ClientConfig
 from queueing.config.toml import read_toml
-from queueing.errors import ConfigError
+from queueing.errors import ConfigError, OutputUnwritable
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.shell.options import Duration, json_option, key_kind_option
@@ -140,7 +140,10 @@ def create(  # one parameter per option  # noqa: PLR0913 - one parameter per opt
 
 def redis_table(url: str, ca_file: str | None) -> dict[str, Any]:
     """Table ``[redis]`` for a URL; raises ``click.UsageError``."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise click.UsageError("--redis: the host is invalid; an IPv6 address is in brackets") from None
     if parts.password is not None:
         raise click.UsageError(
             "--redis: the URL must not have a password, which the shell's history would keep: put it"
@@ -205,20 +208,23 @@ def _require(table: dict[str, Any]) -> None:
 
 
 def _write(out: Path, table: dict[str, Any], key: ClientKey) -> ClientKey:
-    """Write client.key and client.toml; after a failure neither is left behind."""
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Write client.key and client.toml; after a failure neither is left behind. Raises ``OutputUnwritable``."""
     config_file, key_file = out / "client.toml", out / "client.key"
-    for file in (config_file, key_file):
-        if file.exists():
-            raise click.UsageError(f"{file} exists already; give another folder with --out")
-    key.write(key_file)
     try:
-        config_file.write_text(toml_text(table))
-        ClientConfig.from_file(config_file)
-    except BaseException:
-        key_file.unlink()
-        config_file.unlink(missing_ok=True)
-        raise
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in (config_file, key_file):
+            if file.exists():
+                raise click.UsageError(f"{file} exists already; give another folder with --out")
+        try:
+            key.write(key_file)
+            config_file.write_text(toml_text(table))
+            ClientConfig.from_file(config_file)
+        except BaseException:
+            key_file.unlink(missing_ok=True)
+            config_file.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputUnwritable(f"{error.filename or out}: {error.strerror}") from None
     return key
 
 

@@ -45,6 +45,16 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> N
         (ConfigError("f", "k", "is wrong", "Correct it."), Exit.USAGE, "hint: Correct it."),
         (KeyUnknown("no such key"), Exit.DENIED, "error: no such key [key.unknown]"),
         (QueueUnavailable("no Redis"), Exit.RETRY, "error: no Redis [queue.unavailable]"),
+        (
+            PermissionError(13, "Permission denied", "/etc/x"),
+            Exit.FAILED,
+            "error: /etc/x: Permission denied [file.unusable]",
+        ),
+        (
+            FileExistsError(17, "File exists", b"/a\xff"),
+            Exit.FAILED,
+            r"error: /a\udcff: File exists [file.unusable]",
+        ),
         (KeyboardInterrupt(), Exit.INTERRUPTED, "interrupted: the command has ended before it was done\n"),
     ],
 )
@@ -55,7 +65,7 @@ def test_exit_codes_and_messages(
     code: Exit,
     message: str,
 ) -> None:
-    """Usage and configuration end with 2, denials with 77, errors worth a retry with 75, Ctrl-C with 130."""
+    """Usage and configuration end with 2, denials with 77, errors worth a retry with 75, a file that cannot be used with 1, Ctrl-C with 130."""
     ends_with(monkeypatch, error)
     assert main(["explain"]) == code
     err = capsys.readouterr().err

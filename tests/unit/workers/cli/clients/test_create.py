@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import errno
 import tomllib
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from queueing.client.config import ClientConfig
+from queueing.errors import OutputUnwritable, SigningError
 from tests.support.fakes.config_files import p256_key
 from workers.cli.clients.create import create, redis_table, toml_text
 from workers.cli.shell.output import Output
@@ -21,7 +24,16 @@ def test_redis_urls_become_tables() -> None:
     assert redis_table("redis://u@h/3", None) == {"host": "h", "port": 6379, "database": 3, "username": "u"}
     assert redis_table("unix:///run/r.sock?db=2", None) == {"unix_socket": "/run/r.sock", "database": 2}
     assert redis_table("rediss://h:1", "/ca.pem")["tls"] == {"ca_file": "/ca.pem"}
-    for url in ("rediss://h", "http://h", "redis://", "redis://h/x", "redis://h:x", "redis://:pw@h"):
+    wrong = (
+        "rediss://h",
+        "http://h",
+        "redis://",
+        "redis://h/x",
+        "redis://h:x",
+        "redis://:pw@h",
+        "redis://[::1",
+    )
+    for url in wrong:
         with pytest.raises(click.UsageError) as caught:
             redis_table(url, None)
         assert "pw" not in caught.value.message
@@ -40,6 +52,8 @@ def created(folder: Path, *words: str) -> tuple[int, str]:
     command = ["build-1", "--tenant", "acme", "--audience", "prod", "--url", "https://sign.example:8443"]
     command += ["--service-key", base64.b64encode(p256_key(1).spki).decode(), "--out", str(folder), *words]
     result = CliRunner().invoke(create, command, obj=Output(as_json=True), standalone_mode=True)
+    if isinstance(result.exception, SigningError):
+        raise result.exception
     return result.exit_code, result.output
 
 
@@ -57,3 +71,22 @@ def test_a_certificate_without_its_key_is_a_usage_error(tmp_path: Path, option: 
     code, output = created(tmp_path / "made", option, "/etc/build.pem")
     assert (code, "belong together" in output) == (2, True)
     assert not (tmp_path / "made").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "taken").touch()
+    with pytest.raises(OutputUnwritable, match=rf"{tmp_path}/taken/ci: Not a directory"):
+        created(tmp_path / "taken" / "ci")
+
+
+def test_a_full_disk_leaves_no_key_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the folder, where the system names no file, and not stdout."""
+
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputUnwritable, match=rf"{tmp_path}: No space left on device"):
+        created(tmp_path)
+    assert not list(tmp_path.iterdir())
