@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from queueing.errors import ConfigError, Unavailable
 
@@ -23,31 +24,50 @@ class PageUnavailable(Unavailable):
 
 def check_url(option: str, url: str) -> str:
     """Return the URL. Raises ``ConfigError`` where it is not an HTTP URL of a host."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    if not _is_url_of_host(url):
         raise ConfigError(option, "", f"`{url}` is not a valid URL", "Write it as http://HOST:PORT.")
     return url.rstrip("/")
 
 
-def get(url: str) -> bytes:
-    """Return the body of the page. Raises ``PageUnavailable`` (retryable) unless the status is 200."""
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port
-    connection = (
-        http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=ssl.create_default_context())
-        if parts.scheme == "https"
-        else http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-    )
+def _is_url_of_host(url: str) -> bool:
     try:
-        connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
-        answer = connection.getresponse()
-        body = answer.read(MOST_BYTES + 1)
-    except (OSError, http.client.HTTPException) as error:
-        raise PageUnavailable(f"{parts.netloc} does not answer: {type(error).__name__}: {error}") from error
-    finally:
-        connection.close()
+        parts = urlsplit(url)
+        return (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not (parts.query or parts.fragment)
+        )
+    except ValueError:
+        return False
+
+
+def get(url: str) -> bytes:
+    """Return the body of the page. Raises ``PageUnavailable`` (retryable) unless the status is 200, also for a text that is no URL."""
+    try:
+        parts = urlsplit(url)
+        with contextlib.closing(_connection(parts)) as connection:
+            connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
+            answer = connection.getresponse()
+            body = answer.read(MOST_BYTES + 1)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise PageUnavailable(f"{_place(url)} does not answer: {type(error).__name__}: {error}") from error
     if answer.status != http.client.OK:
-        raise PageUnavailable(f"{parts.netloc} answers {answer.status} {answer.reason}")
+        raise PageUnavailable(f"{_place(url)} answers {answer.status} {answer.reason}")
     if len(body) > MOST_BYTES:
-        raise PageUnavailable(f"{parts.netloc} sends more than {MOST_BYTES >> 20} MiB")
+        raise PageUnavailable(f"{_place(url)} sends more than {MOST_BYTES >> 20} MiB")
     return body
+
+
+def _place(url: str) -> str:
+    """Host and port, as this text has them."""
+    return url.partition("://")[2].partition("/")[0] or url
+
+
+def _connection(parts: SplitResult) -> http.client.HTTPConnection:
+    host, port = parts.hostname or "", parts.port
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(
+            host, port, timeout=TIMEOUT_S, context=ssl.create_default_context()
+        )
+    return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)

@@ -111,11 +111,14 @@ def _claims(authority: Authority, uris: list[str], hosts: list[str]) -> dict[str
 
 def _spiffe_id(uri: str, trust_domain: str) -> str:
     """The SPIFFE ID (SPIFFE-ID 2), of this trust domain."""
-    parts = urlsplit(uri)
-    canonical = f"spiffe://{trust_domain}{parts.path}"
-    if len(uri) > _MAX_SPIFFE_ID or uri != canonical or not parts.path.startswith("/"):
+    try:
+        path = urlsplit(uri).path
+    except ValueError:
+        path = ""
+    canonical = f"spiffe://{trust_domain}{path}"
+    if len(uri) > _MAX_SPIFFE_ID or uri != canonical or not path.startswith("/"):
         raise _refused("the certificate's URI is no SPIFFE ID of the authority's trust domain")
-    if any(segment in {"", ".", ".."} for segment in parts.path[1:].split("/")):
+    if any(segment in {"", ".", ".."} for segment in path[1:].split("/")):
         raise _refused("the certificate's SPIFFE ID has an empty or a relative path segment")
     return uri
 

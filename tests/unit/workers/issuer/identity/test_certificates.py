@@ -58,6 +58,7 @@ def test_a_hosts_certificate_is_its_dns_name() -> None:
         (lambda: MESH.issue(x509.DNSName("build-1.example")), "0 URIs"),
         (lambda: MESH.issue(uri("spiffe://other.example/ns/ci")), "no SPIFFE ID"),
         (lambda: MESH.issue(uri("https://build.example/ns/ci")), "no SPIFFE ID"),
+        (lambda: MESH.issue(uri("spiffe://[build.example/ns/ci")), "no SPIFFE ID"),
         (lambda: MESH.issue(uri("spiffe://build.example")), "no SPIFFE ID"),
         (lambda: MESH.issue(uri("spiffe://build.example/ns/ci?x=1")), "no SPIFFE ID"),
         (lambda: MESH.issue(uri("spiffe://build.example:80/ns/ci")), "no SPIFFE ID"),
