@@ -110,9 +110,10 @@ class QueueExporter:
         self._files = files
         try:
             configuration = await asyncio.to_thread(load_configuration, self._configuration.service.file)
-        except ConfigError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a file holds, it does not end the exporter
             self._metrics.config_reloads.labels("refused").inc()
-            log.error("config.refused", extra={"why": str(error)})
+            why = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error!s:.200}"
+            log.error("config.refused", extra={"why": why})
             return
         self._configuration = configuration
         self._metrics.config_reloads.labels("adopted").inc()

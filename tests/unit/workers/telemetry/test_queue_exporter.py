@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -193,6 +193,24 @@ async def test_a_changed_file_is_adopted_and_a_broken_one_is_not(make_harness: M
     await harness.survey()
     assert harness.value("tenants") == 1
     assert harness.value("config_reloads_total", outcome="adopted") == 1
+
+
+async def test_whatever_a_file_does_to_its_reader_the_exporter_goes_on(
+    make_harness: MakeHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that no reader declares is a refused file: backlogs of all tenants are still shown."""
+    harness = make_harness()
+
+    def odd(_: Path) -> NoReturn:
+        raise LookupError("a certificate's name")
+
+    monkeypatch.setattr(module, "load_configuration", odd)
+    os.utime(harness.site.tenant_file("t1"), ns=(1, 1))
+    await harness.survey(t0=QueueState(ready=3))
+    assert harness.value("config_reloads_total", outcome="refused") == 1
+    assert harness.value("queue_jobs", tenant="t0", state="ready") == 3
+    (refused,) = [record for record in caplog.records if record.msg == "config.refused"]
+    assert vars(refused)["why"] == "LookupError: a certificate's name"
 
 
 async def test_client_keys_show_when_the_first_one_ends(make_harness: MakeHarness) -> None:
