@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -113,7 +114,13 @@ def unix_ms(file: Path, path: str, moment: datetime) -> int:
     """Unix time in ms of a time with its time zone."""
     if moment.tzinfo is None:
         raise ConfigError(str(file), path, "has no time zone", "Add a Z for UTC: 2027-11-23T00:00:00Z.")
-    return int(moment.timestamp() * 1000)
+    try:
+        in_utc = moment.astimezone(UTC)
+    except OverflowError:
+        raise ConfigError(
+            str(file), path, "is in no year from 1 to 9999 of UTC", "Write an earlier time, with a Z for UTC."
+        ) from None
+    return int(in_utc.timestamp() * 1000)
 
 
 def refuse_unknown(file: Path, tables: dict[str, Any], known: Collection[str]) -> None:

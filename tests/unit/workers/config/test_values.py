@@ -56,3 +56,10 @@ def test_wrong_types_and_encodings_are_refused() -> None:
     with pytest.raises(ConfigError, match="has no time zone"):
         unix_ms(FILE, "expires", datetime(2027, 1, 1))  # noqa: DTZ001 - a time without zone is the case
     assert unix_ms(FILE, "expires", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)) == 1000
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-00:01", "0001-01-01T00:00:00+00:01"])
+def test_a_time_beyond_the_years_of_utc_is_refused(text: str) -> None:
+    """What reads a valid file can show each time in it."""
+    with pytest.raises(ConfigError, match="is in no year from 1 to 9999 of UTC"):
+        unix_ms(FILE, "expires", datetime.fromisoformat(text))
