@@ -29,6 +29,7 @@
  *   sick-slot          C_GetTokenInfo of the neighbour fails with the given code
  *   slow-slot          C_GetTokenInfo of the neighbour does not return
  *   slow-login         C_Login takes the given milliseconds
+ *   talks              C_Sign writes a line of 1 KiB to stderr
  */
 #define _GNU_SOURCE
 #include "pkcs11_min.h"
@@ -304,6 +305,7 @@ static CK_RV our_SignInit(CK_S s, CK_MECHANISM *mechanism, CK_O key) {
 
 static CK_RV our_Sign(CK_S s, CK_BYTE *in, CK_ULONG n, CK_BYTE *out, CK_ULONG *m) {
     if (has("always")) return CKR_USER_NOT_LOGGED_IN;
+    if (has("talks")) fprintf(stderr, "manners: %01000d\n", 1);
     CK_RV rv = real.C_Sign(s, in, n, out, m);
     if (rv || !out) return rv;
     CK_ULONG half = *m / 2, i = 0, j = 0;

@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sessions", type=int)
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--log-fd", type=int, default=2)
     parser.add_argument("--cpu", type=int)
     parser.add_argument("--state-dir", type=Path)
     given = parser.parse_args(arguments)
@@ -39,7 +40,8 @@ def main(arguments: list[str]) -> int:
     from workers.lanes.process.login import LaneRole
     from workers.telemetry.json_logs import log_to_stderr
 
-    log_to_stderr()
+    os.set_inheritable(given.log_fd, False)
+    log_to_stderr(descriptor=given.log_fd)
     role = LaneRole(
         file=given.config,
         token=given.token,

@@ -11,6 +11,7 @@ http_request         head of an HTTP request, within limits
 http_server          /metrics, /healthz and /readyz
 json_logs            JSON log lines and their levels
 log_writer           log lines to stderr by a thread, from a bounded queue
+child_output         words of a child on its stderr, read and logged
 log_events           all log events: level, meaning, fields
 job_log              log lines of claimed, released and requeued jobs
 

@@ -13,7 +13,7 @@ import time
 from typing import Final
 
 from workers.telemetry.log_events import NOTE
-from workers.telemetry.log_writer import LogWriter
+from workers.telemetry.log_writer import STDERR, LogWriter
 
 ROOT: Final = "sigmill"
 JOBS: Final = f"{ROOT}.jobs"
@@ -55,12 +55,13 @@ def set_levels(level: str, *, jobs: bool) -> None:
     logging.getLogger(JOBS).setLevel(logging.INFO if jobs else logging.WARNING)
 
 
-def log_to_stderr(level: int = logging.INFO) -> LogWriter:
-    """Send the logs of Sigmill, arq and asyncio to stderr, by a thread of the handler that is returned.
+def log_to_stderr(level: int = logging.INFO, *, descriptor: int = STDERR) -> LogWriter:
+    """Send the logs of Sigmill, arq and asyncio to stderr, by a thread of the handler that is returned. ``descriptor``: the
+    stderr of the process that started this one.
 
     To be called once, by the entry point of a process.
     """
-    handler = LogWriter()
+    handler = LogWriter(descriptor)
     handler.setFormatter(JsonLines())
     for name in (ROOT, "arq", "asyncio"):
         logger = logging.getLogger(name)

@@ -332,6 +332,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "error", "Reason for which a lane exits, logged by the lane itself.", ("token", "code", "why")
     ),
     "lane.unreachable": LogEvent("warning", "A lane could not be started or connected to.", ("token", "why")),
+    "lane.wrote": LogEvent(
+        "warning",
+        "The process of a lane wrote this line to stderr: the vendor's module in it, or Python or the C library about its end. At most 50"
+        " a minute are logged; `left_out`: lines since the last such event that are in no log.",
+        ("token", "text", "left_out"),
+    ),
     "lane.silent": LogEvent("error", "A lane did not respond and was killed.", ("token",)),
     "lane.invalid_answer": LogEvent(
         "error",

@@ -20,7 +20,7 @@ MOST_BYTES: Final = 8 << 20
 FLUSH_S: Final = 0.5
 """Longest wait for the queue at the end of the process; a reader that reads empties it in a hundredth of that."""
 
-_STDERR: Final = 2
+STDERR: Final = 2
 
 log = logging.getLogger("sigmill.logs")
 
@@ -38,7 +38,7 @@ class LogWriter(logging.Handler):
     A descriptor that cannot be written (its reader has left, its disk is full) loses lines and ends nothing.
     """
 
-    def __init__(self, descriptor: int = _STDERR) -> None:
+    def __init__(self, descriptor: int = STDERR) -> None:
         super().__init__()
         self._descriptor = descriptor
         # Reentrant: a signal handler may log while its thread is in here.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -14,11 +15,15 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from queueing import Signature
+from tests.support.hsm.manners import Manners
 from tests.support.ports import free_port
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.waiting import until
+from workers.config.settings import TokenSettings
+from workers.telemetry.child_output import MOST_LINES
 
 DRAIN_S = 20.0
 JOBS = "\n[logging]\njobs = true\n"
@@ -99,3 +104,28 @@ async def test_a_reader_that_leaves_changes_no_exit_code(make_rig: MakeRig) -> N
         until(lambda: worker.dropped() >= 10, "the lines are counted")
         worker.process.send_signal(signal.SIGTERM)
         assert worker.process.wait(DRAIN_S + 5.0) == 0
+
+
+def that_talks(settings: TokenSettings) -> TokenSettings:
+    """The token, behind a module that writes a line of 1 KiB to stderr at each signature."""
+    return Manners(names=("talks",), real_module=Path(settings.module)).in_front_of(settings)
+
+
+async def test_a_module_that_talks_waits_for_no_reader_of_the_log(make_rig: MakeRig) -> None:
+    """The worker reads what a module writes to stderr: into the pipe of the log, the module's write would last as long as no process reads it."""
+    rig = make_rig(wrap=that_talks)
+    with piped_worker(rig) as worker:
+        await sign(rig, 60)
+        assert worker.status("/healthz") == 200
+
+
+async def test_words_of_a_module_are_log_lines(make_rig: MakeRig) -> None:
+    """They are JSON like all others, and at most 50 a minute."""
+    rig = make_rig(wrap=that_talks)
+    worker = rig.start_worker()
+    await sign(rig, 60)
+    words = [json.loads(line) for line in worker.log().splitlines() if '"lane.wrote"' in line]
+    assert {each["text"][:9] for each in words} == {"manners: "}
+    assert all(line.startswith("{") for line in worker.log().splitlines())
+    of_acme = [each for each in words if each["token"] == "acme"]
+    assert 0 < len(of_acme) <= MOST_LINES * len(worker.lanes()["acme"])

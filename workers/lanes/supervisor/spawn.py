@@ -7,9 +7,12 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from workers.telemetry.child_output import ChildOutput
+from workers.telemetry.log_writer import STDERR
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
@@ -101,17 +104,19 @@ def sessions_per_lane(settings: TokenSettings) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LaneStream:
-    """Stream to a lane, and its process where it is a child."""
+    """Stream to a lane, and its process with its stderr where it is a child."""
 
     reader: StreamReader
     writer: StreamWriter
     process: Process | None
+    output: ChildOutput | None = None
 
     def kill(self) -> None:
         """Kill the lane (a child), or hang up (a host-started lane, which exits then)."""
         self.writer.close()
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
+        self._finish_output()
 
     async def ended(self) -> int | None:
         """Wait for the exit code of a child, which is killed if it does not exit soon; None for a host-started lane.
@@ -124,12 +129,18 @@ class LaneStream:
             return None
         with suppress(TimeoutError):
             async with asyncio.timeout(EXIT_GRACE_S):
-                return await self.process.wait()
+                code = await self.process.wait()
+                self._finish_output()
+                return code
         self.kill()
         with suppress(TimeoutError):
             async with asyncio.timeout(KILL_GRACE_S):
                 return await self.process.wait()
         return -signal.SIGKILL
+
+    def _finish_output(self) -> None:
+        if self.output is not None:
+            self.output.finish()
 
 
 async def spawn_or_connect(spec: LaneSpec) -> LaneStream:
@@ -146,30 +157,45 @@ def _environment(settings: TokenSettings) -> dict[str, str]:
 
 
 async def _spawn(spec: LaneSpec) -> LaneStream:
-    """Start by exec, never a plain fork: the worker has no PKCS#11 module, and the lane nothing of the worker's memory."""
-    ours, theirs = socket.socketpair()
-    with theirs:
+    """Start by exec, never a plain fork: the worker has no PKCS#11 module, and the lane nothing of the worker's memory.
+
+    The module's words on stderr come here; the lane's own log lines go where ours go.
+    """
+    with ExitStack() as ends, ExitStack() as unless_started:
+        output = ChildOutput(spec.token)
+        unless_started.callback(output.finish)
+        ends.callback(output.started)
+        log_descriptor = os.dup(STDERR)
+        ends.callback(os.close, log_descriptor)
+        ours, theirs = socket.socketpair()
+        unless_started.callback(ours.close)
+        ends.callback(theirs.close)
         arguments = ["--config", str(spec.file), "--token", spec.token, "--sessions", str(spec.sessions)]
-        arguments += ["--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
+        arguments += [
+            "--fd",
+            str(theirs.fileno()),
+            "--log-fd",
+            str(log_descriptor),
+            "--parent",
+            str(os.getpid()),
+        ]
         arguments += [] if spec.tenant is None else ["--tenant", spec.tenant]
         arguments += [] if spec.cpu is None else ["--cpu", str(spec.cpu)]
         arguments += [] if spec.state_dir is None else ["--state-dir", str(spec.state_dir)]
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-m",
-                "workers.lanes",
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=_environment(spec.settings),
-                start_new_session=True,  # a terminal's Ctrl-C drains the worker, which then ends its lanes
-            )
-        except BaseException:
-            ours.close()
-            raise
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-m",
+            "workers.lanes",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=output.descriptor,
+            pass_fds=[theirs.fileno(), log_descriptor],
+            env=_environment(spec.settings),
+            start_new_session=True,  # a terminal's Ctrl-C drains the worker, which then ends its lanes
+        )
+        unless_started.pop_all()
     try:
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_LIMIT_BYTES)
@@ -177,6 +203,7 @@ async def _spawn(spec: LaneSpec) -> LaneStream:
         ours.close()
         with suppress(ProcessLookupError):
             process.kill()
+        output.finish()
         await process.wait()
         raise
-    return LaneStream(reader, writer, process)
+    return LaneStream(reader, writer, process, output)
