@@ -8,6 +8,7 @@ current_config       the configuration in force
 current_stop_orders  the stop orders in force
 active_job           a claimed job, from claim to result
 active_jobs          register of the jobs that the worker has claimed and not settled
+patience             word on a terminal about a long wait
 job_result           encoding of a finished job: result, dead letter
 relay/               HTTPS for clients that have no Redis
 intake/              claim loop: which tenants are claimed, when, and how much

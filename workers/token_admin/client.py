@@ -11,6 +11,7 @@ import msgspec
 
 from queueing.errors import BY_REASON, ConfigError, KeyDisabled, SigningError, TokenUnavailable
 from workers.config.settings import PinLogin
+from workers.patience import telling
 from workers.token_admin.messages import (
     AdoptKey,
     Answer,
@@ -149,6 +150,12 @@ class TokenAdmin:
         return answer
 
     def _run(self, request: Request) -> Answer:
+        with telling(
+            f"the module of token `{self.name}`, {self._address.module}, for {_GRACE_S:.0f} s at most"
+        ):
+            return self._run_child(request)
+
+    def _run_child(self, request: Request) -> Answer:
         inherited = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
             done = subprocess.run(

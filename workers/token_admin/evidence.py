@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ConfigError
+from workers.patience import telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +37,8 @@ def run_evidence(
     try:
         with _signals_held():
             process = _started(token, command, environment)
-        output, said = _read(process, time.monotonic() + timeout_s)
+        with telling(f"the evidence command of token `{token}`, for {timeout_s:g} s at most"):
+            output, said = _read(process, time.monotonic() + timeout_s)
     finally:
         if process is not None:
             _end(process)

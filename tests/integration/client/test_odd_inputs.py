@@ -199,25 +199,20 @@ async def test_a_claimed_job_or_one_of_another_client_is_not_cancelled(
     farm.responder.resume()
 
 
-async def test_a_wait_on_a_terminal_says_why(farm: Farm, words: Sequence[str]) -> None:
-    """stderr shows the number of jobs, those ahead of them, and that no worker is running."""
-    await farm.responder.pause()
-    await run_sigmill("submit", *words[1:], "--digest", f"sha256:{digests(2)[1].hex()}")
+async def until_shown(wanted: bytes, *words: str | Path) -> None:
+    """Run a command with a terminal as its stderr until that shows this, then stop it."""
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "workers.cli",
         *words,
-        "--digest",
-        ONE,
         env=environment({"COLUMNS": "200"}),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=theirs,
     )
     os.close(theirs)
     shown = b""
-    wanted = b"waiting: 1 job is in the queue, 1 job ahead; no worker is running"
     async with asyncio.timeout(LEAVES_S):
         while wanted not in shown:
             shown += await asyncio.to_thread(os.read, ours, 4096)
@@ -225,4 +220,26 @@ async def test_a_wait_on_a_terminal_says_why(farm: Farm, words: Sequence[str]) -
     async with asyncio.timeout(LEAVES_S):
         await process.wait()
     os.close(ours)
+
+
+async def test_a_wait_on_a_terminal_says_why(farm: Farm, words: Sequence[str]) -> None:
+    """stderr shows the number of jobs, those ahead of them, and that no worker is running."""
+    await farm.responder.pause()
+    await run_sigmill("submit", *words[1:], "--digest", f"sha256:{digests(2)[1].hex()}")
+    wanted = b"waiting: 1 job is in the queue, 1 job ahead; no worker is running"
+    await until_shown(wanted, *words, "--digest", ONE)
+    farm.responder.resume()
+
+
+async def test_a_wait_for_submitted_jobs_says_why_too(
+    farm: Farm, words: Sequence[str], tmp_path: Path
+) -> None:
+    """By the file of the submit, and by a job id."""
+    await farm.responder.pause()
+    submitted = await run_sigmill("submit", *words[1:], "--digest", ONE)
+    job_file = tmp_path / "job.json"
+    job_file.write_text(submitted.out)
+    wanted = b"waiting: 1 job is in the queue, 0 jobs ahead; no worker is running"
+    await until_shown(wanted, "wait", "--config", words[2], "--job", job_file)
+    await until_shown(wanted, "wait", "--config", words[2], submitted.json()[0]["job_ids"][0])
     farm.responder.resume()

@@ -12,8 +12,11 @@ import msgspec
 from queueing.client.submitted_job import Job
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
+from workers.cli.shell.progress import Progress
+from workers.cli.signing.hashing import HashMeter
 from workers.cli.signing.out_dir import receipts_in
 from workers.cli.signing.request_options import SigningArguments, SigningOptions, signing_options
+from workers.cli.signing.wait_notes import wait_notes
 
 
 class SubmittedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,9 +57,10 @@ def submit(*, receipts: bool, **arguments: Unpack[SigningArguments]) -> Exit:
 
 async def _submit(options: SigningOptions, *, receipts: bool) -> Exit:
     tally = Tally()
-    async with options.client as client:
+    meter, progress = HashMeter(), Progress(options.inputs.count(), done="submitted")
+    async with options.client as client, wait_notes(client, progress, meter):
         algorithm = await options.resolved_algorithm()
-        items = [item async for item in options.inputs.read(algorithm)]
+        items = [item async for item in options.inputs.read(algorithm, meter)]
         for item in items:
             tally.add(item.error)
         digests = [item.digest for item in items if item.digest is not None and item.error is None]

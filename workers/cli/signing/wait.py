@@ -18,11 +18,14 @@ from workers.cli.shell.options import (
     json_option,
 )
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, print_message
+from workers.cli.shell.progress import Progress
+from workers.cli.signing.hashing import HashMeter
 from workers.cli.signing.items import Item, name_from_json
 from workers.cli.signing.json_lines import FailedLine, failed_line, signed_line
 from workers.cli.signing.out_dir import ItemFolder, receipts_in
 from workers.cli.signing.request_options import WaitingCommand, client_and_deadline
 from workers.cli.signing.submit import SubmittedItem, SubmittedLine
+from workers.cli.signing.wait_notes import wait_notes
 
 
 @click.command()
@@ -110,7 +113,7 @@ async def _wait_job(
     receipts: ItemFolder | None,
 ) -> Exit:
     tally = Tally()
-    async with client:
+    async with client, wait_notes(client, Progress(submitted.job.count), HashMeter()):
         collect = client.wait if receipts is None else client.receipts
         outcomes = iter(await collect(submitted.job, timeout_s=deadline_s))
     for item in submitted.items:
@@ -123,15 +126,20 @@ async def _wait_job(
 
 async def _wait_ids(client: SigningClient, job_ids: tuple[str, ...], deadline_s: float, *, raw: bool) -> Exit:
     tally = Tally()
-    async with client:
+    progress = Progress(None)
+    async with client, wait_notes(client, progress, HashMeter()):
         for job_id in job_ids:
             try:
                 outcomes = await client.wait(job_id, timeout_s=deadline_s)
             except SigningError as error:
                 outcomes = [error]
+            progress.clear()
             for i, outcome in enumerate(outcomes):
                 item = Item(name=f"{job_id}/{i}")
-                tally.add(_print(item, outcome, None, raw=raw))
+                refused = _print(item, outcome, None, raw=raw)
+                tally.add(refused)
+                progress.count(ok=refused is None)
+            progress.clear()
     print_message("note: with a bare job id the digests are unknown, so these signatures are not verified")
     return tally.exit_code()
 

@@ -15,6 +15,7 @@ from queueing.errors import TokenUnavailable
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.loading import load_scope
+from workers.patience import telling
 from workers.state.directory import reading_state
 from workers.state.running_workers import ReloadReport, last_report, running_workers
 
@@ -57,7 +58,7 @@ def reload_workers(scope: ServiceScope) -> list[ReloadLine]:
     sent_ns = time.monotonic_ns()
     for pid in workers:
         os.kill(pid, signal.SIGHUP)
-    return [ReloadLine(worker=pid, report=_wait(state_dir, pid, sent_ns)) for pid in workers]
+    return [_report_of(state_dir, pid, sent_ns) for pid in workers]
 
 
 def print_reports(output: Output, lines: list[ReloadLine]) -> Exit:
@@ -68,6 +69,13 @@ def print_reports(output: Output, lines: list[ReloadLine]) -> Exit:
         return Exit.USAGE
     complete = all(line.report is not None and not line.report.lanes for line in lines)
     return Exit.DONE if complete else Exit.RETRY
+
+
+def _report_of(state_dir: Path, pid: int, sent_ns: int) -> ReloadLine:
+    with telling(
+        f"worker {pid} and its lanes to apply the configuration, for {_ANSWER_TIMEOUT_S:.0f} s at most"
+    ):
+        return ReloadLine(worker=pid, report=_wait(state_dir, pid, sent_ns))
 
 
 def _wait(state_dir: Path, pid: int, sent_ns: int) -> ReloadReport | None:
