@@ -18,6 +18,7 @@ from bench.ceiling.probe import Drive, Loop
 from bench.hsm.keyring import Keyring
 from bench.report.data import Growth, LatencyPoint, Row, Threshold, number, throughput_row
 from bench.testbed.config_files import BenchTenant
+from bench.testbed.replicas import Replication
 from bench.testbed.testbed import BenchTestbed
 from queueing.files.folders import entries
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY, KeyKind
@@ -79,12 +80,22 @@ class Session:
 
     @contextlib.contextmanager
     def testbed(
-        self, tenants: Sequence[BenchTenant], *, workers: int = 1, service: str = ""
+        self,
+        tenants: Sequence[BenchTenant],
+        *,
+        workers: int = 1,
+        service: str = "",
+        replication: Replication | None = None,
     ) -> Iterator[BenchTestbed]:
-        """A testbed of its own, stopped at the end; its logs are kept. ``service``: more tables of the workers' files."""
+        """A testbed of its own, stopped at the end; its logs are kept. The settings are those of ``BenchTestbed``."""
         self._testbeds += 1
         with BenchTestbed(
-            self.directory / f"s{self._testbeds}", self.keyring, tenants, workers=workers, service=service
+            self.directory / f"s{self._testbeds}",
+            self.keyring,
+            tenants,
+            workers=workers,
+            service=service,
+            replication=replication,
         ) as testbed:
             yield testbed
         shutil.rmtree(testbed.directory / "redis", ignore_errors=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from bench.load.messages import Burst, Coalesced, Done, Order
+from bench.load.messages import Burst, Coalesced, Done, Order, Paced
 from bench.load.supervisor import LoadProcess, all_together
 from bench.measurement.cpu import CpuMeter, cpu_between
 from queueing.protocol.algorithms import FACTS
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 WARM_DIGESTS: Final = 128
 FIRST_RATE_PER_S: Final = 100.0
 """Assumed before the first burst; the second is sized by what the first reached."""
+
+_IDLE_PAUSE_S: Final = 0.02
 
 
 class FlowFailed(RuntimeError):
@@ -155,6 +157,14 @@ def load_process(
     ]
     command += ["--digest-bytes", str(min(FACTS[tenant.algorithm].digest_lengths))]
     return LoadProcess(command, testbed.directory / "logs" / f"load-{tenant.name}-{number}.log")
+
+
+def paced_p50_ms(load: LoadProcess, count: int) -> float:
+    """Median latency of so many digests, one at a time."""
+    load.order(Paced(digests=count, pause_s=_IDLE_PAUSE_S))
+    latency = load.answer().latency
+    assert latency is not None
+    return latency.p50_ms
 
 
 def _check(done: Done) -> None:

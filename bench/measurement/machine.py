@@ -163,3 +163,8 @@ def _program_versions() -> dict[str, str]:
         if match:
             found[name] = match.group()
     return found
+
+
+def load_average() -> str:
+    """Load average of the last minute, in words for a note."""
+    return f"load average {os.getloadavg()[0]:.2f}"

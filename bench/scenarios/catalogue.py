@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from bench.scenarios import (
+    accept,
     build,
     grants,
     growth,
@@ -16,11 +17,11 @@ from bench.scenarios import (
     rubbish,
     simulated,
     singles,
-    stop_orders,
     tenancy,
     throughput,
 )
 from bench.scenarios.edge import handler, issuer, relay
+from bench.scenarios.orders import stop_orders
 from bench.session import Session
 from queueing.protocol.algorithms import KeyKind
 
@@ -47,6 +48,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "record": record.record,
     "relay": relay.relay,
     "issuer": issuer.issuer,
+    "accept": accept.accept,
     "handler": handler.handler,
     "matrix": matrix.matrix,
     "simulated-grid": simulated.simulated_grid,

@@ -20,6 +20,7 @@ import msgspec
 from bench.alternation import against, alternate
 from bench.load.flows import SigmillFlow, in_envelopes, load_process
 from bench.load.messages import Paced
+from bench.measurement.machine import load_average
 from bench.measurement.procfs import PROC, process_stat
 from bench.report.data import at_least, at_most
 from bench.scenarios import record_costs
@@ -130,7 +131,7 @@ def _throughput(
         found = alternate(flows, None, rounds=session.pace.rounds, seconds=session.pace.seconds)
         used_s = process_stat(sealer).cpu_s - before_s
     signatures = sum(each.signatures for each in found["with"].rounds)
-    note = f"load average {Path('/proc/loadavg').read_text(encoding='ascii').split()[0]}"
+    note = load_average()
     ratio = against(found["with"], found["without"])
     name = f"record: throughput at {size} an envelope, share of that without"
     session.threshold(at_least(name, ratio, SHARE, note=note))

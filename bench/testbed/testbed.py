@@ -10,6 +10,7 @@ from bench.hsm.keyring import KeptFile, Keyring
 from bench.measurement.procfs import all_processes, tree
 from bench.queue.redis_probe import RedisProbe
 from bench.testbed.config_files import BenchTenant, ClientFiles, service_text, tenant_text, write_clients
+from bench.testbed.replicas import Replication, follow
 from queueing.protocol.client_keys import ClientKey
 from workers.dev.redis_server import RedisServer
 from workers.dev.worker_process import WorkerProcess, free_ports
@@ -19,7 +20,8 @@ class BenchTestbed:
     """A running stack with the given tenants. A context manager, for the main thread.
 
     Each tenant has a token of its own name; lanes start when first needed. Every worker serves every tenant. ``service``:
-    more tables of the workers' files.
+    more tables of the workers' files. ``replication``: replicas of Redis, and the accept level of workers and clients; without it
+    Redis is alone.
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class BenchTestbed:
         *,
         workers: int = 1,
         service: str = "",
+        replication: Replication | None = None,
     ) -> None:
         self._service = service
+        self._replication = replication
         self.directory = directory
         self.clients: dict[str, ClientFiles] = {}
         self.tenants = {tenant.name: tenant for tenant in tenants}
@@ -39,6 +43,7 @@ class BenchTestbed:
         self._worker_count = workers
         self._server: RedisServer | None = None
         self._probe: RedisProbe | None = None
+        self._replicas: list[RedisServer] = []
         self._workers: list[WorkerProcess] = []
 
     def __enter__(self) -> Self:
@@ -89,12 +94,15 @@ class BenchTestbed:
             worker.check()
 
     def stop(self) -> None:
-        """Drain and end the workers, then Redis."""
+        """Drain and end the workers, then the replicas and Redis."""
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.stop()
         if self._probe is not None:
             self._probe.close()
+        for replica in self._replicas:
+            replica.stop()
+        self._replicas.clear()
         if self._server is not None:
             self._server.stop()
         self._probe = self._server = None
@@ -106,6 +114,8 @@ class BenchTestbed:
         tenants = list(zip(self.tenants.values(), held, strict=True))
         self._server = RedisServer(self.directory / "redis", logs)
         self._probe = RedisProbe(self._server)
+        if self._replication is not None:
+            self._start_replicas(self._replication, self._server, self._probe)
         self._write_tenants(self._server, tenants)
         for number, port in enumerate(free_ports(self._worker_count), start=1):
             file = self.directory / f"sigmill-{number}.toml"
@@ -116,7 +126,7 @@ class BenchTestbed:
                 metrics_port=port,
                 state_dir=f"state-{number}",
             )
-            file.write_text(text + self._service, "utf-8")
+            file.write_text(self._with_accept_level(text) + self._service, "utf-8")
             self._workers.append(WorkerProcess(number, file, port=port, logs=logs))
         for worker in self._workers:
             worker.wait_until_ready(len(self.tenants), self._server)
@@ -129,4 +139,15 @@ class BenchTestbed:
             text = tenant_text(tenant, held, client)
             (folder / f"{tenant.name}.toml").write_text(text, "utf-8")
             place = self.directory / "clients" / tenant.name
-            self.clients[tenant.name] = write_clients(place, tenant, client, redis, self.keyring.service)
+            files = write_clients(place, tenant, client, redis, self.keyring.service)
+            for file in (files.verifying, files.trusting):
+                file.write_text(self._with_accept_level(file.read_text("utf-8")), "utf-8")
+            self.clients[tenant.name] = files
+
+    def _start_replicas(self, replication: Replication, server: RedisServer, probe: RedisProbe) -> None:
+        for number in range(1, replication.replicas + 1):
+            self._replicas.append(RedisServer(self.directory / f"replica-{number}", self.directory / "logs"))
+        follow(probe, server, self._replicas)
+
+    def _with_accept_level(self, text: str) -> str:
+        return text if self._replication is None else self._replication.in_file(text)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from bench.alternation import against, alternate
 from bench.baseline.handler.flow import Handler, HandlerFlow
-from bench.load.flows import SigmillFlow, coalesced, in_envelopes, load_process
-from bench.scenarios.edge.relay import paced_p50_ms, relay_beside
+from bench.load.flows import SigmillFlow, coalesced, in_envelopes, load_process, paced_p50_ms
+from bench.scenarios.edge.relay import relay_beside
 from bench.testbed.config_files import BenchTenant
 from queueing.protocol.algorithms import KeyKind
 from workers.dev.worker_process import free_ports

@@ -12,9 +12,9 @@ import ssl
 import statistics
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bench.measurement.machine import load_average
 from bench.measurement.procfs import all_processes, tree
 from bench.report.data import at_least, at_most
 from queueing.protocol.algorithms import KeyKind
@@ -161,10 +161,9 @@ async def _measure(process: IssuerProcess, bodies: list[bytes]) -> _Measured:
 
 
 def _report(session: Session, measured: _Measured) -> None:
-    load = Path("/proc/loadavg").read_text(encoding="ascii").split()[0]
     note = (
         f"{measured.per_s:,.0f} grants/s to {PARALLEL} builds at once, {measured.cpu_ms:.1f} ms of CPU each;"
-        f" one alone p50 {measured.p50_ms:.1f} ms; load average {load}"
+        f" one alone p50 {measured.p50_ms:.1f} ms; {load_average()}"
     )
     name = "issuer: grants of one issuer"
     session.threshold(at_least(name, measured.per_s, LEAST_PER_S, unit="1/s", note=note))

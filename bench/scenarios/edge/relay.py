@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench.alternation import against, alternate
-from bench.load.flows import SigmillFlow, in_envelopes, load_process
-from bench.load.messages import Paced
+from bench.load.flows import SigmillFlow, in_envelopes, load_process, paced_p50_ms
+from bench.measurement.machine import load_average
 from bench.measurement.procfs import PROC, process_stat
 from bench.report.data import at_least, at_most
 from bench.testbed.config_files import BenchTenant, ClientFiles
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from arq.connections import ArqRedis
 
-    from bench.load.supervisor import LoadProcess
     from bench.session import Session
     from bench.testbed.testbed import BenchTestbed
 
@@ -54,7 +53,6 @@ CPU_US: Final = 10.0
 REQUEST_US: Final = 3000.0
 """CPU of the relay for each request: TLS, aiohttp, a submit or a poll of many jobs; 1,700 us were measured on a full machine."""
 
-IDLE_PAUSE_S: Final = 0.02
 _IDLE_ROUNDS: Final = 4
 _SUBMITTED_AT_ONCE: Final = 500
 _READY_S: Final = 300.0
@@ -113,7 +111,7 @@ def _throughput(
     signatures = sum(each.signatures for each in found["relay"].rounds)
     note = (
         f"{found['relay'].per_s:,.0f}/s by the relay, {found['direct'].per_s:,.0f}/s directly;"
-        f" {1e6 * used_s / requests:,.0f} us of the relay's CPU a request, polls included; {_load_average()}"
+        f" {1e6 * used_s / requests:,.0f} us of the relay's CPU a request, polls included; {load_average()}"
     )
     name = "relay: throughput at 64 an envelope, share of that without"
     session.threshold(at_least(name, against(found["relay"], found["direct"]), SHARE, note=note))
@@ -142,17 +140,9 @@ def _idle(session: Session, testbed: BenchTestbed, tenant: BenchTenant, files: C
             statistics.median(differences),
             MORE_P50_MS,
             unit="ms",
-            note=_load_average(),
+            note=load_average(),
         )
     )
-
-
-def paced_p50_ms(load: LoadProcess, count: int) -> float:
-    """Median latency of so many digests, one at a time."""
-    load.order(Paced(digests=count, pause_s=IDLE_PAUSE_S))
-    latency = load.answer().latency
-    assert latency is not None
-    return latency.p50_ms
 
 
 def _memory(session: Session, count: int) -> None:
@@ -255,7 +245,3 @@ def _sum(pattern: re.Pattern[str], process: RelayProcess) -> float:
 def _rss_mb(pid: int) -> float:
     pages = int((PROC / str(pid) / "statm").read_text(encoding="ascii").split()[1])
     return pages * 4096 / 1e6
-
-
-def _load_average() -> str:
-    return f"load average {Path('/proc/loadavg').read_text(encoding='ascii').split()[0]}"

@@ -17,6 +17,7 @@ from bench.queue.backlog import Backlog
 from bench.scenarios.rubbish import flood_process
 from bench.session import QUICK, Session
 from bench.testbed.config_files import BenchTenant, SimTimes
+from bench.testbed.replicas import Replication
 from bench.testbed.testbed import BenchTestbed
 from queueing.protocol import keyspace
 from queueing.protocol.algorithms import KeyKind
@@ -177,3 +178,18 @@ def test_a_session_finds_the_best_drives_once(tmp_path: Path) -> None:
         second.round(0.05)
         assert len(second.best_rates(1)) == 1
     assert len(kept) == 2
+
+
+def test_a_testbed_with_replicas_waits_for_as_many_as_the_level_needs(tmp_path: Path) -> None:
+    """Submits and commits of the level wait for replicas that are linked; those under local, beside as many replicas, for none."""
+    keyring = Keyring(tmp_path / "t")
+    waits = {}
+    for needed in (0, 1):
+        replication = Replication(replicas=1, needed=needed)
+        with BenchTestbed(tmp_path / f"s{needed}", keyring, [TRUSTED], replication=replication) as testbed:
+            with SigmillFlow(testbed, TRUSTED.name, in_envelopes(64)) as flow:
+                assert flow.round(0.2).signatures >= 64
+            assert testbed.redis.info("replication")["connected_slaves"] == 1
+            waits[needed] = testbed.redis.info("commandstats").get("cmdstat_wait", {}).get("calls", 0)
+    assert waits[0] == 0
+    assert waits[1] > 0

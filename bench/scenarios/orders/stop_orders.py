@@ -14,7 +14,7 @@ from typing import Final
 from bench.load.flows import FlowFailed, load_process
 from bench.load.messages import Endless, Rest
 from bench.report.data import at_most
-from bench.scenarios.version_ends import version_ends
+from bench.scenarios.orders.version_ends import version_ends
 from bench.session import Session
 from bench.testbed.config_files import BenchTenant
 from queueing.protocol.algorithms import KeyKind
