@@ -26,6 +26,7 @@ class SimHsm:
     slots: int = 0
     canned: bool = False
     primes_file: Path | None = None
+    repeats: bool = False
     faults_file: Path | None = None
     log: Path | None = None
 
@@ -38,6 +39,7 @@ class SimHsm:
             "SIMHSM_SIGN_US": str(self.sign_us),
             "SIMHSM_SLOTS": str(self.slots),
             "SIMHSM_CANNED": str(int(self.canned)),
+            "SIMHSM_REPEATS": str(int(self.repeats)),
         }
         if self.primes_file is not None:
             variables["SIMHSM_PRIMES_FILE"] = str(self.primes_file)

@@ -67,7 +67,7 @@ def build_simhsm(build_directory: Path = BUILD_DIRECTORY) -> Path:
     """The simulated network HSM, a shared object."""
     sources = [
         SOURCE_DIRECTORY / f"{part}.c"
-        for part in ("simhsm", "simhsm_faults", "simhsm_canned", "simhsm_primes")
+        for part in ("simhsm", "simhsm_faults", "simhsm_canned", "simhsm_primes", "simhsm_repeats")
     ]
     return compile_sources("simhsm.so", sources, SHARED_FLAGS, build_directory=build_directory)
 

@@ -12,6 +12,8 @@
  *                       length and do not verify
  *   SIMHSM_PRIMES_FILE  the same, but every signature is a real one of the key in this file (simhsm_primes.c): the
  *                       token's only key, for CKM_RSA_PKCS alone; shown as one that was made inside, though it was imported
+ *   SIMHSM_REPEATS      1: an input that a key has signed before gets the same signature again, from memory; the
+ *                       first is the real module's. So the signatures verify, and cost the device no CPU
  *   SIMHSM_FAULTS_FILE  fault rules (see simhsm_faults.c); read again within 10 ms of a change
  *   SIMHSM_LOG          a file to which each finished C_Sign appends one line, in one write:
  *                       pid session input-tail rv signature-head unix-us     (hex; 8 bytes of each; - for none)
@@ -44,7 +46,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list); /* exported at the end, compar
 
 static struct {
     long signinit_us, length_us, sign_us, slots;
-    bool canned;
+    bool canned, repeats;
     int log_fd;
 } config = {.log_fd = -1};
 
@@ -138,8 +140,10 @@ static CK_RV sim_Initialize(void *init) {
 
 static CK_RV sim_Finalize(void *reserved) {
     CK_RV rv = real.C_Finalize(reserved);
-    if (rv == CKR_OK)
+    if (rv == CKR_OK) {
         canned_forget_all();
+        repeats_forget_all();
+    }
     return rv;
 }
 
@@ -148,13 +152,25 @@ static CK_RV sim_CloseSession(CK_S s) {
     return real.C_CloseSession(s);
 }
 
-static CK_RV answer_init(CK_S s, const CK_MECHANISM *m, CK_O key) {
+static CK_RV canned_answer_init(CK_S s, const CK_MECHANISM *m, CK_O key) {
     return primes_loaded() && m->mechanism != CKM_RSA_PKCS ? CKR_MECHANISM_INVALID : canned_init(s, key);
+}
+
+static CK_RV device_init(CK_S s, CK_MECHANISM *m, CK_O key) {
+    if (config.canned)
+        return canned_answer_init(s, m, key);
+    return config.repeats ? repeats_init(s, m, key) : real.C_SignInit(s, m, key);
+}
+
+static CK_RV device_sign(CK_S s, CK_BYTE *in, CK_ULONG n, CK_BYTE *out, CK_ULONG *m) {
+    if (config.canned)
+        return canned_sign(s, in, n, out, m);
+    return config.repeats ? repeats_sign(s, in, n, out, m) : real.C_Sign(s, in, n, out, m);
 }
 
 static CK_RV sim_SignInit(CK_S s, CK_MECHANISM *m, CK_O key) {
     struct service service = service_begin(config.signinit_us, false);
-    CK_RV rv = config.canned ? answer_init(s, m, key) : real.C_SignInit(s, m, key);
+    CK_RV rv = device_init(s, m, key);
     service_end(service);
     return rv;
 }
@@ -174,7 +190,7 @@ static CK_RV length_query(CK_S s, CK_BYTE *in, CK_ULONG n, CK_ULONG *m) {
     if (verdict.refused)
         return verdict.rv;
     struct service service = service_begin(config.length_us, false);
-    CK_RV rv = config.canned ? canned_sign(s, in, n, NULL, m) : real.C_Sign(s, in, n, NULL, m);
+    CK_RV rv = device_sign(s, in, n, NULL, m);
     service_end(service);
     return rv;
 }
@@ -192,7 +208,7 @@ static CK_RV sim_Sign(CK_S s, CK_BYTE *in, CK_ULONG n, CK_BYTE *out, CK_ULONG *m
         m = &scratch_len;
     }
     struct service service = service_begin(config.sign_us, true);
-    CK_RV rv = config.canned ? canned_sign(s, in, n, out, m) : real.C_Sign(s, in, n, out, m);
+    CK_RV rv = device_sign(s, in, n, out, m);
     service_end(service);
     if (verdict.refused)
         rv = verdict.rv;
@@ -219,20 +235,22 @@ static bool number_from_environment(const char *name, long *value) {
 }
 
 static bool read_environment(void) {
-    long canned = 0;
+    long canned = 0, repeats = 0;
     const char *log = getenv("SIMHSM_LOG"), *faults = getenv("SIMHSM_FAULTS_FILE");
     const char *primes = getenv("SIMHSM_PRIMES_FILE");
     if (!number_from_environment("SIMHSM_SIGNINIT_US", &config.signinit_us) ||
         !number_from_environment("SIMHSM_LENGTH_US", &config.length_us) ||
         !number_from_environment("SIMHSM_SIGN_US", &config.sign_us) ||
         !number_from_environment("SIMHSM_SLOTS", &config.slots) ||
-        !number_from_environment("SIMHSM_CANNED", &canned))
+        !number_from_environment("SIMHSM_CANNED", &canned) ||
+        !number_from_environment("SIMHSM_REPEATS", &repeats))
         return false;
     if (primes && *primes && !primes_open(primes)) {
         complain("SIMHSM_PRIMES_FILE", "not 96 primes of 3,072 bits, each with its exponent");
         return false;
     }
     config.canned = canned != 0 || primes_loaded();
+    config.repeats = repeats != 0;
     if (config.slots > 0)
         sem_init(&slots, 0, (unsigned)config.slots);
     if (faults && *faults && !faults_open(faults)) {

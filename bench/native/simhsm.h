@@ -26,6 +26,16 @@ bool faults_open(const char *path);
 struct verdict judge(enum function_id function, const CK_BYTE *in, CK_ULONG n);
 
 /* simhsm_canned.c: sign operations that never reach the real module. */
+struct operation {
+    CK_SESSION_HANDLE session;
+    CK_ULONG length; /* canned: of the signature; 0: no operation is active */
+    bool held;       /* repeats: begun, and not in the real module yet */
+    CK_ULONG mechanism;
+    CK_OBJECT_HANDLE key;
+    struct operation *next;
+};
+struct operation *operation_of(CK_S s);
+CK_ULONG signature_length(CK_S s, CK_O key);
 CK_RV canned_init(CK_S s, CK_O key);
 CK_RV canned_sign(CK_S s, const CK_BYTE *in, CK_ULONG n, CK_BYTE *out, CK_ULONG *m);
 void canned_forget_session(CK_S s);
@@ -36,5 +46,10 @@ enum { PRIMES_BYTES = 384 }; /* of a signature */
 bool primes_open(const char *path);
 bool primes_loaded(void);
 bool primes_sign(const CK_BYTE *in, CK_ULONG n, CK_BYTE *out);
+
+/* simhsm_repeats.c: sign operations that reach the real module the first time only. */
+CK_RV repeats_init(CK_S s, CK_MECHANISM *m, CK_O key);
+CK_RV repeats_sign(CK_S s, CK_BYTE *in, CK_ULONG n, CK_BYTE *out, CK_ULONG *m);
+void repeats_forget_all(void);
 
 #endif

@@ -11,12 +11,6 @@
 
 enum { BUCKETS = 1024 };
 
-struct operation {
-    CK_SESSION_HANDLE session;
-    CK_ULONG length; /* 0: no operation is active */
-    struct operation *next;
-};
-
 static struct {
     pthread_mutex_t lock;
     struct operation *first;
@@ -51,7 +45,7 @@ static CK_ULONG ask_signature_length(CK_S s, CK_O key) {
     return type == CKK_EC_EDWARDS ? 64 : 0;
 }
 
-static CK_ULONG signature_length(CK_S s, CK_O key) {
+CK_ULONG signature_length(CK_S s, CK_O key) {
     pthread_mutex_lock(&last_key.lock);
     CK_ULONG length = last_key.key == key ? last_key.length : 0;
     pthread_mutex_unlock(&last_key.lock);
@@ -65,7 +59,7 @@ static CK_ULONG signature_length(CK_S s, CK_O key) {
 }
 
 /* The session's entry, made where there is none. It stays valid until the session is closed. */
-static struct operation *operation_of(CK_S s) {
+struct operation *operation_of(CK_S s) {
     size_t b = s % BUCKETS;
     pthread_mutex_lock(&buckets[b].lock);
     struct operation *op = buckets[b].first;

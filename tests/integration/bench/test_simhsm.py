@@ -141,6 +141,43 @@ def test_canned_signatures_have_the_right_length_and_do_not_verify(sign_with: Si
     assert child.answer["alike"] is True
 
 
+def test_repeated_inputs_get_the_same_signature_and_each_verifies(sign_with: SignWith) -> None:
+    """A second ECDSA signature of the same digest would be another one; other inputs and other keys have their own."""
+    child = sign_with(
+        ONE_EACH
+        + """
+twice = {kind: [sign(kind, data[kind]) for _ in range(2)] for kind in keys}
+other = {kind: sign(kind, bytes([1]) + data[kind][1:]) for kind in keys}
+answer["same"] = all(one == two for one, two in twice.values())
+answer["verified"] = all(verify(kind, data[kind], two) for kind, (_, two) in twice.items())
+answer["others verified"] = all(verify(kind, bytes([1]) + data[kind][1:], other[kind]) for kind in keys)
+answer["others differ"] = all(other[kind] != twice[kind][0] for kind in keys)
+""",
+        repeats=True,
+    )
+    assert child.exit_code == 0, child.stderr
+    expected = dict.fromkeys(["same", "verified", "others verified", "others differ"], True)
+    assert child.answer == expected
+
+
+def test_repeated_inputs_take_their_time_and_fail_by_rule(sign_with: SignWith, tmp_path: Path) -> None:
+    """What is answered from memory takes as long as the device, ends by a fault, and is in the log."""
+    child = sign_with(
+        """
+start = time.perf_counter()
+answer["outcomes"] = [outcome(lambda: sign("P256", bytes(32))) for _ in range(4)]
+answer["seconds"] = time.perf_counter() - start
+""",
+        "C_Sign rv=0x30 nth=3",
+        repeats=True,
+        sign_us=20_000,
+    )
+    assert child.exit_code == 0, child.stderr
+    assert child.answer["outcomes"] == ["ok", "ok", "DeviceError", "ok"]
+    assert child.answer["seconds"] >= 4 * 0.020
+    assert [record.rv for record in read_log(tmp_path / "log")] == [0, 0, 0x30, 0]
+
+
 def test_a_return_value_by_rule(sign_with: SignWith, tmp_path: Path) -> None:
     """Every third C_Sign fails with CKR_DEVICE_ERROR; the session signs afterwards, so its operation has
     ended.
