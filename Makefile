@@ -11,7 +11,7 @@ JOBS ?= 4
 # In the order of tests/conftest.py: else the longest files begin last, and all but one process wait for their end.
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-hsm native-check test-compat test-tools faults record-kills granted-build soak coverage compose-check systemd-check install-check lint format generate bench bench-files bench-quick dist lock clean mutants fuzz
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm native-check test-compat test-tools faults record-kills granted-build soak coverage compose-check systemd-check install-check lint format generate bench bench-day bench-files bench-quick dist lock clean mutants fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -115,6 +115,9 @@ bench-quick: bootstrap ## fewer rounds, the same thresholds: build/bench/report.
 
 bench: bootstrap ## the full measurement
 	$(BIN)/sigmill bench full
+
+bench-day: bootstrap ## a day of a thousand tenants in an hour (ARGS='--minutes 5'): build/bench/day/report.html
+	$(BIN)/sigmill bench day $(ARGS)
 
 bench-files: bootstrap ## 2,000 PE files by osslsigncode, by the agent and by sign-file, beside the module (ARGS='--count 200', ARGS='--hsm azure-managed-hsm'); half an hour
 	@ops/tools >/dev/null

@@ -4,6 +4,7 @@ runner        quick and full runs, and single scenarios
 alternation   rounds of two sides in turn, and the ratios of neighbours
 session       one run: scratch directory, length of rounds, findings
 scenarios/    what is measured, one family of rows per module
+day/          a day of a thousand tenants in an hour; a run of its own
 files/        a build's files: osslsigncode, the agent, `sigmill sign-file`; a run of its own
 testbed/      Redis, workers and clients around the tokens of a run
 load/         clients in processes of their own, closed and open loop

@@ -18,6 +18,7 @@ from bench.ceiling.probe import Drive, Loop
 from bench.hsm.keyring import Keyring
 from bench.report.data import Growth, LatencyPoint, Row, Threshold, number, throughput_row
 from bench.testbed.config_files import BenchTenant
+from bench.testbed.failover import Watched
 from bench.testbed.replicas import Replication
 from bench.testbed.testbed import BenchTestbed
 from queueing.files.folders import entries
@@ -85,7 +86,7 @@ class Session:
         *,
         workers: int = 1,
         service: str = "",
-        replication: Replication | None = None,
+        replication: Replication | Watched | None = None,
     ) -> Iterator[BenchTestbed]:
         """A testbed of its own, stopped at the end; its logs are kept. The settings are those of ``BenchTestbed``."""
         self._testbeds += 1

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 from bench.ceiling.probe import Target
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
-from workers.config.settings import PinLogin, TokenSettings
-from workers.dev.softhsm import make_token
+from workers.config.settings import PinLogin, SelectSettings, TokenSettings
+from workers.dev.softhsm import make_token, module_path
 from workers.token_admin.client import TokenAdmin
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 LABEL: Final = "bench.release.v1"
 SERVICE: Final = "service"
@@ -86,6 +90,16 @@ class Keyring:
             wanted[_name(kind, number)] = kind
         return self._ready(wanted)
 
+    def absent(self, name: str, kind: KeyKind) -> KeptFile:
+        """A token that was never made, and a public key to which there is no private key: for a tenant that does not sign."""
+        token = TokenSettings(
+            module=module_path(),
+            select=SelectSettings(label=name),
+            login=PinLogin(pin_file=str(self._directory / "absent" / name)),
+            sessions=1,
+        )
+        return KeptFile(kind=kind, token=token, public_key=_some_public_key(kind))
+
     def _ready(self, wanted: Mapping[str, KeyKind]) -> list[KeptFile]:
         missing = {name: kind for name, kind in wanted.items() if name not in self._held}
         with ThreadPoolExecutor() as pool:
@@ -100,3 +114,18 @@ class Keyring:
 
 def _name(kind: KeyKind, number: int) -> str:
     return f"{str(kind).lower().replace('_', '-')}-{number}"
+
+
+def _some_public_key(kind: KeyKind) -> PublicKey:
+    """A public key of this kind, P-256 or RSA. The modulus is random: two primes take a second, and a thousand tenants have no such time."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    if kind is KeyKind.P256:
+        public: PublicKeyTypes = ec.generate_private_key(ec.SECP256R1()).public_key()
+    else:
+        bits = int(str(kind).rpartition("_")[2])
+        modulus = secrets.randbits(bits) | 1 << (bits - 1) | 1
+        public = rsa.RSAPublicNumbers(65537, modulus).public_key()
+    encoded = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return PublicKey.from_spki(encoded)

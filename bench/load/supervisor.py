@@ -60,6 +60,11 @@ class LoadProcess:
         self._process.stdin.write(msgspec.json.encode(order).decode() + "\n")
         self._process.stdin.flush()
 
+    def answered(self, within_s: float) -> bool:
+        """Whether an answer is there now, or comes in this time; ``answer`` then has it at once."""
+        assert self._process.stdout is not None
+        return bool(select.select([self._process.stdout], [], [], within_s)[0])
+
     def answer(self, timeout_s: float = ORDER_TIMEOUT_S) -> Done:
         """Result of the order; raises ``LoadFailed``."""
         return msgspec.json.decode(self._hear(timeout_s), type=Done)

@@ -21,8 +21,8 @@ T = TypeVar("T")
 class RedisProbe:
     """One connection to a private Redis, used from a program without a loop of its own."""
 
-    def __init__(self, place: RedisAddress) -> None:
-        self.config = RedisConfig(unix_socket=str(place.socket), password_file=str(place.password_file))
+    def __init__(self, place: RedisAddress | RedisConfig) -> None:
+        self.config = place if isinstance(place, RedisConfig) else _config_of(place)
         self._runner = asyncio.Runner()
         self._redis = connect(
             self.config, blocking_s=120.0
@@ -61,3 +61,7 @@ class RedisProbe:
         """Close the connection."""
         self._runner.run(self._redis.aclose())
         self._runner.close()
+
+
+def _config_of(place: RedisAddress) -> RedisConfig:
+    return RedisConfig(unix_socket=str(place.socket), password_file=str(place.password_file))

@@ -14,6 +14,8 @@ import msgspec
 from bench.measurement.machine import OTHER_SHARE_MAX, STEAL_SHARE_MAX, BusynessReading, Machine
 from bench.measurement.percentiles import Percentiles
 
+Mode = Literal["quick", "full", "day"]
+
 SCHEMA_VERSION: Final = 1
 EXIT_MISSED: Final = 1
 CREDIBLE_SHARE: Final = 1.05  # what noise does to the median of a few rounds on a quiet machine
@@ -86,7 +88,7 @@ class GrowthPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
-    """Growth of a cost. Series of the same ``plot`` share axes; ``x`` is drawn by powers of ten."""
+    """Growth of a cost. Series of the same ``plot`` share axes; ``x`` is drawn by powers of ten, or evenly."""
 
     plot: str
     series: str
@@ -94,6 +96,7 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     y_label: str
     points: list[GrowthPoint]
     note: str = ""
+    log_x: bool = True
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +109,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[Row]
     latency: list[LatencyPoint]
     growth: list[Growth]
-    mode: Literal["quick", "full"]
+    mode: Mode
     started_at: str
     seconds: float
     machine: Machine
@@ -177,7 +180,7 @@ def at_most(name: str, value: float | None, bound: float, *, unit: str = "", not
 
 def make_report(  # noqa: PLR0913 - the parts of a report, each by name
     *,
-    mode: Literal["quick", "full"],
+    mode: Mode,
     started_at: str,
     seconds: float,
     machine: Machine,

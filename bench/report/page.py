@@ -174,7 +174,9 @@ def _growth(growth: Sequence[Growth]) -> str:
             Line(name=series.series, points=[(point.x, point.y) for point in series.points])
             for series in group
         ]
-        drawn = line_plot(lines, plot, x_label=group[0].x_label, y_label=group[0].y_label, log_x=True)
+        drawn = line_plot(
+            lines, plot, x_label=group[0].x_label, y_label=group[0].y_label, log_x=group[0].log_x
+        )
         said = dict.fromkeys(series.note for series in group if series.note)
         notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in said)
         parts += [f"<h3>{escape(plot)}</h3>", drawn, notes]

@@ -22,11 +22,12 @@ from workers.dev.tenants import CLIENT, KEY, SERVICE_TOKEN, DevTenant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimTimes:
-    """A simulated network HSM with canned answers: microseconds per call."""
+    """A simulated network HSM: microseconds per call. Its answers are canned, or with ``repeats`` real and remembered."""
 
     sign_us: int
     signinit_us: int = 0
     length_us: int = 0
+    repeats: bool = False
 
 
 SHARED_OPERATIONS: Final = 16
@@ -35,7 +36,7 @@ SHARED_OPERATIONS: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchTenant:
-    """A tenant with one key. ``sessions`` and ``lanes`` None: Sigmill's own choice."""
+    """A tenant with one key. ``sessions`` and ``lanes`` None: Sigmill's own choice. ``absent``: configured and published, but without a token."""
 
     name: str
     kind: KeyKind
@@ -44,6 +45,7 @@ class BenchTenant:
     lanes: int | None = None
     simulated: SimTimes | None = None
     shares_hsm: bool = False
+    absent: bool = False
 
     @property
     def algorithm(self) -> Algorithm:
@@ -122,7 +124,8 @@ def _token_table(tenant: BenchTenant, held: KeptFile) -> str:
             sign_us=times.sign_us,
             signinit_us=times.signinit_us,
             length_us=times.length_us,
-            canned=True,
+            canned=not times.repeats,
+            repeats=times.repeats,
         )
         module, environment = str(build_simhsm()), environment | simulated.environment()
     variables = ", ".join(f"{name} = {json.dumps(value)}" for name, value in environment.items())

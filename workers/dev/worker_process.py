@@ -85,6 +85,10 @@ class WorkerProcess:
         """Send SIGTERM and wait until it has drained; SIGKILL after 30 s."""
         self._child.stop(_DRAIN_TIMEOUT_S)
 
+    def kill(self) -> None:
+        """Send SIGKILL and wait for the end."""
+        self._child.kill()
+
     def _published(self) -> float:
         found = _PUBLISHED.search(self.page("/metrics") or "")
         return float(found.group(1)) if found else 0.0

@@ -109,6 +109,74 @@ def files(output: Output, /, *, count: int, rounds: int, model: str | None) -> E
 
 
 @bench.command()
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.5),
+    default=60.0,
+    show_default=True,
+    help="Length: a third each at the mean, at the peak, and at the mean again.",
+)
+@click.option(
+    "--tenants", type=click.IntRange(min=1), default=1000, show_default=True, help="Configured tenants."
+)
+@click.option(
+    "--per-day",
+    type=float,
+    default=500e6,
+    show_default=True,
+    metavar="N",
+    help="Signatures per day of all tenants.",
+)
+@click.option(
+    "--hsm", "model", default=None, metavar="MODEL", help="A device in the table of published rates."
+)
+@click.option("--kill-worker", is_flag=True, help="Two workers, of which one is killed at the peak.")
+@click.option("--redis-failover", is_flag=True, help="Redis behind Sentinels, which fails over at the peak.")
+@json_option
+@click.pass_obj
+def day(  # noqa: PLR0913 - one parameter per option
+    output: Output,
+    /,
+    *,
+    minutes: float,
+    tenants: int,
+    per_day: float,
+    model: str | None,
+    kill_worker: bool,
+    redis_failover: bool,
+) -> Exit:
+    """Run a day of a thousand tenants on this machine, compressed to an hour; exit code 1 if a rule is not met.
+
+    The rates are the real ones. Devices are simulated by their published rates, the record is on. Writes
+    build/bench/day/report.json and report.html, and needs some GB of disk below TMPDIR.
+    """
+    from bench.capacity.hsm_rates import MODELS
+    from bench.capacity.planning import DEFAULT_MODEL
+    from bench.day.run import DayOptions, run
+    from bench.report.data import exit_status
+
+    model = model or DEFAULT_MODEL
+    if model not in MODELS:
+        raise click.UsageError(f"{model} is not in the table; known models: {', '.join(MODELS)}")
+    if kill_worker and redis_failover:
+        raise click.UsageError("--kill-worker and --redis-failover are two runs")
+    if per_day <= 0:
+        raise click.UsageError("--per-day must be positive")
+    options = DayOptions(
+        minutes=minutes,
+        tenants=tenants,
+        per_day=per_day,
+        model=model,
+        kill_worker=kill_worker,
+        redis_failover=redis_failover,
+    )
+    report = run(options, print_message if output.as_json else print_line)
+    if output.as_json:
+        emit(report)
+    return Exit(exit_status(report))
+
+
+@bench.command()
 @click.option("--per-day", type=float, required=True, metavar="N", help="Signatures per day, such as 500e6.")
 @click.option(
     "--algorithm",
