@@ -6,6 +6,7 @@ readiness            ``/readyz``: whether the worker can claim and sign
 composition/         wiring of the service's parts, and nothing else
 current_config       the configuration in force
 current_stop_orders  the stop orders in force
+published_epochs     epochs of published key directories: whether another host has a newer file
 active_job           a claimed job, from claim to result
 active_jobs          register of the jobs that the worker has claimed and not settled
 patience             word on a terminal about a long wait

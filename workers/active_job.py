@@ -181,9 +181,7 @@ class ActiveJob:
 
     def return_refused(self, error: SigningError) -> None:
         """Return a refused job to the queue instead of its refusal, because of ``error``; called by its ``JobSink`` of results."""
-        self.failure = None
-        self.unavailable = error
-        self.delayed = True
+        self.failure, self.unavailable, self.delayed = None, error, True
         self._sinks.returns.finished(self)
 
     def requeue(self, error: SigningError) -> None:

@@ -57,7 +57,10 @@ class PublishedEpochs:
         return found
 
     async def newer(self, tenants: Sequence[str]) -> dict[str, int]:
-        """Those of the tenants of which another host has a newer file, with its epoch. Costs and raises as ``published``."""
+        """Newer epochs, by tenant: those of these tenants of which another host has a newer file.
+
+        One round trip, and one verification of each new directory. Raises ``QueueUnavailable`` (retryable).
+        """
         await self.published(tenants)
         return {tenant: self._newest[tenant] for tenant in tenants if self._is_behind(tenant)}
 

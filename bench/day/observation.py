@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ import msgspec
 
 from bench.day.processes import CLIENT, LANES, REDIS, WORKER, CommandLines, CpuLedger, pss_bytes, rss_bytes
 from bench.measurement.procfs import ProcessStat, all_processes, cpu_times
+from queueing.files.folders import entries
 from queueing.protocol.algorithms import KeyKind
 from queueing.redis.errors import REDIS_ERRORS
 from workers.journal.retention import folder_bytes
@@ -122,10 +123,10 @@ class Observer:
 def tree_bytes(folder: Path) -> int:
     """Size of all files below a folder, without those that vanish meanwhile; 0 where there is none."""
     total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += (Path(place) / name).stat().st_size
+    for file in entries(folder, missing_ok=True):
+        with contextlib.suppress(OSError):
+            found = file.stat()
+            total += tree_bytes(file) if stat.S_ISDIR(found.st_mode) else found.st_size
     return total
 
 

@@ -71,7 +71,7 @@ class ClockSetBack(Unavailable):
 
 
 class ConfigBehind(Unavailable):
-    """This worker's file of the tenant is older than the cluster's: it cannot be told whether the job is refused."""
+    """Another host has a newer file of the tenant than this worker, and may sign the job."""
 
     reason = "config.behind"
     hint = "The operator brings the newest file to each host, and reloads it; accepted jobs stay queued."

@@ -10,6 +10,7 @@ relay           certificate, descriptors and Redis of this host's relay
 server_package  Debian package of the running Redis, for its version
 tokens          module, mechanisms, sessions, PIN and keys of each token
 issuer          files, keys of providers and TLS certificate of `sigmill issuer`
+epochs          files of tenants that are older than those of another host
 client          settings, key and certificates of a build host
 expiries        certificates, key versions and clients that expire soon
 

@@ -32,8 +32,6 @@ from queueing.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from workers.active_job import ActiveJob, JobSink
     from workers.pipeline.forgeries import ForgeryGuard
     from workers.published_epochs import PublishedEpochs
@@ -96,13 +94,11 @@ class RefusalReview:
         results: JobSink,
         forgeries: ForgeryGuard,
         metrics: Metrics,
-        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._epochs = epochs
         self._results = results
         self._forgeries = forgeries
         self._metrics = metrics
-        self._now_s = now_s
         self._jobs: list[ActiveJob] = []
         self._graces: dict[str, _Grace] = {}
         self._wake = asyncio.Event()
@@ -122,11 +118,14 @@ class RefusalReview:
             await self._wake.wait()
             self._wake.clear()
             jobs, self._jobs = self._jobs, []
-            await self._review(jobs)
+            await self.review(jobs, time.monotonic())
             await asyncio.sleep(PACE_S)
 
-    async def _review(self, jobs: list[ActiveJob]) -> None:
-        """Return the jobs for which a newer file is known of, and pass the others on; without an answer of Redis, all of them."""
+    async def review(self, jobs: list[ActiveJob], now_s: float) -> None:
+        """Return the jobs for which a newer file is known of, and pass the others on; without an answer of Redis, all of them.
+
+        ``now_s``: of the monotonic clock.
+        """
         tenants = sorted({job.claimed.tenant for job in jobs})
         try:
             newer = await self._epochs.newer(tenants)
@@ -135,8 +134,7 @@ class RefusalReview:
             self._metrics.redis_errors.labels("directory").inc()
             log.warning("redis.failed", extra={"operation": "directory", "why": str(error)})
         for tenant in tenants:
-            self._see(tenant, newer.get(tenant))
-        now_s = self._now_s()
+            self._see(tenant, newer.get(tenant), now_s)
         for job in jobs:
             grace = self._graces.get(job.claimed.tenant)
             if grace is not None and grace.take(job.job_id, now_s):
@@ -144,10 +142,10 @@ class RefusalReview:
             else:
                 self._results.finished(job)
 
-    def _see(self, tenant: str, epoch: int | None) -> None:
+    def _see(self, tenant: str, epoch: int | None, now_s: float) -> None:
         """Begin the time of grace of a newer epoch, or end it where there is none: the file has come."""
         grace = self._graces.get(tenant)
         if epoch is None:
             self._graces.pop(tenant, None)
         elif grace is None or grace.epoch < epoch:
-            self._graces[tenant] = _Grace(epoch, self._now_s() + GRACE_S)
+            self._graces[tenant] = _Grace(epoch, now_s + GRACE_S)

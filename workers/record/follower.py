@@ -18,7 +18,7 @@ from workers.journal.acknowledged import head_of, read_acknowledged
 from workers.journal.records import decode_record
 from workers.journal.segments import read_frames, read_segment, segment_number, segment_path, segments_of
 from workers.journal.unreadable import UNREADABLE
-from workers.record.gaps.unreadable import SegmentUnreadable, UnreadablePlaces
+from workers.journal.unreadable_places import SegmentUnreadable, UnreadablePlaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
     from workers.journal.damage import Damage
     from workers.journal.records import Record
+    from workers.journal.unreadable_places import UnreadablePlaces
     from workers.record.additions import Addition
     from workers.record.folder import Origin
-    from workers.record.gaps.unreadable import UnreadablePlaces
 
 MOST_RECORDS: Final = 5_000
 """Records of one step: some tens of milliseconds, after which a stop is obeyed and checkpoints can be signed."""

@@ -19,6 +19,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from queueing.aio.backoff import Backoff
+from workers.journal.unreadable_places import RETRY_S, SegmentUnreadable, UnreadablePlaces
 from workers.record.exchange import (
     SEALER_FOLDER,
     Head,
@@ -30,7 +31,6 @@ from workers.record.exchange import (
 )
 from workers.record.folder import FOLDER_NAME, LOGS_NAME
 from workers.record.gaps.telling import GapTeller
-from workers.record.gaps.unreadable import RETRY_S, SegmentUnreadable, UnreadablePlaces
 from workers.record.heads.set_back import check_not_set_back
 from workers.record.published import published_heads
 from workers.record.receipts.maker import ReceiptMaker

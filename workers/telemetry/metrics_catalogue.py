@@ -1,8 +1,7 @@
 """Catalogue of all metrics of worker and exporter.
 
 Base units; labels from closed sets, none from a single job. Tenants, keys and tokens in labels come from the
-configuration; reasons from the closed set of ``queueing.errors``. ``docs/reference/metrics.md`` is written from
-here (``make generate``).
+configuration; reasons from the closed set of ``queueing.errors``. ``make generate`` writes ``docs/reference/metrics.md`` from here.
 """
 
 from __future__ import annotations
@@ -237,10 +236,7 @@ class WorkerMetrics(ProcessMetrics):
 
     # Directories and orders
     directories = counter("directories_published", "Publications of key directories, by outcome.", "outcome")
-    config_behind = gauge(
-        "config_behind",
-        "Tenants of which another host has a newer file than this worker, as a published key directory showed.",
-    )
+    config_behind = gauge("config_behind", "Tenants of which another host has a newer file than this worker.")
     config_not_remembered = gauge(
         "config_not_remembered",
         "Configuration files in force whose copy could not be written to this host's disk; it is tried again.",

@@ -15,6 +15,8 @@ from bench.day.tenants import Tier, tenants_of
 from bench.session import QUICK, Session
 from queueing.protocol.algorithms import KeyKind
 
+pytestmark = pytest.mark.timeout(300)  # a stack of its own, with a simulated HSM, and its tokens
+
 TENANTS = 12
 PER_DAY = 20e6
 """232 digests a second by an enterprise with an RSA-3072 key, and hardly any by the others."""

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from queueing.errors import QueueUnavailable
 from queueing.protocol.key_directory import LARGEST_EPOCH
-from tests.support.farm.signed_directories import SERVICE, STRANGER, directory, with_epoch
+from tests.support.directories.signed_directories import SERVICE, STRANGER, directory, with_epoch
 from workers import published_epochs as module
 from workers.config.service_file import ServiceConfiguration
 from workers.current_config import CurrentConfig

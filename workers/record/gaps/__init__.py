@@ -1,8 +1,7 @@
 """Gaps of the write-ahead log, as the logs of tenants are told of them.
 
-told        entries about gaps: in each log that is there, and at the beginning of each that follows
-telling     log events about gaps and skipped records, each place once
-unreadable  places that the disk does not give, tried again and then given up
+told     entries about gaps: in each log that is there, and at the beginning of each that follows
+telling  log events about gaps and skipped records, each place once
 
 Must never import ``workers.record.bundle``, ``workers.record.sealer`` or ``workers.record.sealing``.
 """

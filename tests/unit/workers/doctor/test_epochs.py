@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queueing.errors import QueueUnavailable
-from tests.support.farm.signed_directories import STRANGER, directory, with_epoch
+from tests.support.directories.signed_directories import STRANGER, directory, with_epoch
 from workers.doctor import epochs
 from workers.doctor.epochs import check_epochs, compare_epochs
 from workers.doctor.findings import State

@@ -16,7 +16,7 @@ from workers.journal.records import ClaimRecord, OpenedRecord, Record, decode_re
 from workers.journal.recovery import recover
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import damage_of, frame, segment_path
-from workers.record.follower import LogFollower, Place
+from workers.record.follower import Gap, LogFollower, Place
 
 EVENTS = events_of("acme")
 
@@ -61,7 +61,7 @@ def test_an_event_begins_and_ends_no_claim(tmp_path: Path, kind: str) -> None:
 
 
 def test_records_of_a_later_version_cost_nothing_but_themselves(tmp_path: Path) -> None:
-    """Recovery, the follower of the record and the history of a job read on behind them, and none is damage."""
+    """Recovery, the follower of the record and the history of a job read on behind them, and none is damage: the record has gaps."""
     later = msgspec.msgpack.encode(["Levitation", 1, "acme", b"job1", {"a": 1}])
     first, *rest = [encode_record(record) for record in job("acme", 1)]
     file = written(tmp_path, first, later, *rest, later)
@@ -72,7 +72,9 @@ def test_records_of_a_later_version_cost_nothing_but_themselves(tmp_path: Path) 
     assert [event.what for event in events] == ["intent", "outcome", "committed"]
     file.with_name("000000000002.wal").write_bytes(frame(encode_record(OpenedRecord(1, 2))))
     follower = LogFollower(tmp_path, Place())
-    assert len(list(follower.records(100))) == 3
+    read = list(follower.records(100))
+    assert [each.reason for each in read if isinstance(each, Gap)] == ["later", "later"]
+    assert len(read) == 5
 
 
 def test_the_writer_takes_events_between_jobs(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -89,12 +90,12 @@ def cluster() -> Cluster:
 @pytest.fixture
 async def review(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RefusalReview]:
     monkeypatch.setattr(module, "PACE_S", 0.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=cluster.time_s))
     made = RefusalReview(
         cluster.epochs,
         results=cluster.results,
         forgeries=cluster.guard,
         metrics=Metrics(cluster.registry),
-        now_s=cluster.time_s,
     )
     running = asyncio.ensure_future(made.run())
     yield made

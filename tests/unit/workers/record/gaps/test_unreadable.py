@@ -20,15 +20,15 @@ from tests.unit.workers.record.test_sealer import entries
 from tests.unit.workers.record.test_sealing import content
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import segments_of
-from workers.record.exchange import read_status
-from workers.record.folder import sealed_segments
-from workers.record.gaps.unreadable import (
+from workers.journal.unreadable_places import (
     GIVE_UP_S,
     LEAST_TRIES,
     RETRY_S,
     SegmentUnreadable,
     UnreadablePlaces,
 )
+from workers.record.exchange import read_status
+from workers.record.folder import sealed_segments
 from workers.record.replacement import former_records
 from workers.record.sealer import Sealer
 from workers.record.sealing import SealingLoop
