@@ -47,7 +47,7 @@ def sign_file(output: Output, /, **arguments: Unpack[FileArguments]) -> Exit:
     this key has signed is left unchanged, so a rerun signs what is missing; one with another signature is refused.
     """
     client, deadline_s = client_and_deadline(
-        arguments["config"], arguments["deadline_s"], accept=arguments["accept"]
+        arguments["config"], arguments["deadline_s"], accept=arguments["accept"], waits=True
     )
     _check(arguments)
     request_id = chosen_request_id(arguments["request_id"])

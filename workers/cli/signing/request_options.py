@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypedDict
+from typing import Final, Self, TypedDict
+
+import msgspec
 
 from queueing.client.config import ClientConfig
 from queueing.client.delivery.pending_jobs import WaitingJobs
@@ -27,6 +30,11 @@ from workers.cli.shell.options import (
     request_id_option,
 )
 from workers.cli.signing.inputs import Inputs
+
+AFTER_DEADLINE_S: Final = 60.0
+"""Time for which an envelope from a terminal is valid beyond the deadline of its command, for clocks that differ. A person who closes
+the terminal has not cancelled the jobs, and no one waits for them. It is no shorter than the deadline: a job that is submitted again
+has lost its place in the queue."""
 
 signing_options = combined(
     client_config_option,
@@ -71,14 +79,17 @@ class SigningOptions:
     deadline_s: float
 
     @classmethod
-    def from_arguments(cls, arguments: SigningArguments) -> Self:
-        """Check the arguments and print the request id; raises ``click.UsageError`` and ``ConfigError``."""
+    def from_arguments(cls, arguments: SigningArguments, *, waits: bool = False) -> Self:
+        """Check the arguments and print the request id; raises ``click.UsageError`` and ``ConfigError``.
+
+        ``waits``: whether the command waits for the signatures.
+        """
         inputs = Inputs(
             arguments["files"], arguments["digests"], arguments["manifest"], arguments["any_file"]
         )
         inputs.check()
         client, deadline_s = client_and_deadline(
-            arguments["config"], arguments["deadline_s"], accept=arguments["accept"]
+            arguments["config"], arguments["deadline_s"], accept=arguments["accept"], waits=waits
         )
         name = arguments["algorithm"]
         return cls(
@@ -140,9 +151,16 @@ def stopped_text(config: Path, jobs: WaitingJobs, *, request_id: str | None = No
 
 
 def client_and_deadline(
-    config: Path, deadline_s: float | None, *, accept: str | None = None
+    config: Path, deadline_s: float | None, *, accept: str | None = None, waits: bool = False
 ) -> tuple[SigningClient, float]:
-    """Client of a client.toml, and the time to wait: as given, else as in the file, else an hour."""
+    """Client of a client.toml, and the time to wait: as given, else as in the file, else an hour.
+
+    ``waits``: whether the command waits for what it submits. On a terminal its envelopes are then valid until ``AFTER_DEADLINE_S``
+    behind the deadline, at most.
+    """
     settings = ClientConfig.from_file(config)
-    client = SigningClient(settings, settings.client_key(), accept=accept)
-    return client, settings.deadline_s or DEFAULT_DEADLINE_S if deadline_s is None else deadline_s
+    wait_s = settings.deadline_s or DEFAULT_DEADLINE_S if deadline_s is None else deadline_s
+    if waits and sys.stderr.isatty():
+        shorter_s = min(settings.envelope_ttl_s, wait_s + AFTER_DEADLINE_S)
+        settings = msgspec.structs.replace(settings, envelope_ttl_s=shorter_s)
+    return SigningClient(settings, settings.client_key(), accept=accept), wait_s

@@ -133,7 +133,7 @@ def sign(
     the signatures of the first run. A name that is not UTF-8 is also in name_bytes (base64). With --receipts a line has
     receipt (the file), or receipt_missing (why): that is no failure, and a rerun collects what came later.
     """
-    options = SigningOptions.from_arguments(arguments)
+    options = SigningOptions.from_arguments(arguments, waits=True)
     folders = Folders(
         signatures=None if out_dir is None else signatures_in(out_dir),
         receipts=None if receipts is None else receipts_in(receipts),

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import click
 import pytest
 
 from queueing import ClientKey
+from queueing.client.config import ClientConfig
 from queueing.client.delivery.pending_jobs import WaitingJobs
 from queueing.protocol.algorithms import Algorithm
 from tests.support.fakes.config_files import client_line
 from workers.cli.clients.create import toml_text
-from workers.cli.signing.request_options import SigningArguments, SigningOptions, stopped_text
+from workers.cli.signing import request_options
+from workers.cli.signing.request_options import (
+    AFTER_DEADLINE_S,
+    SigningArguments,
+    SigningOptions,
+    stopped_text,
+)
 from workers.cli.signing.sign import sign
 from workers.cli.signing.submit import submit
 
@@ -54,6 +63,51 @@ def test_defaults(arguments: SigningArguments) -> None:
     options = SigningOptions.from_arguments(arguments)
     assert (options.key, options.request_id, options.priority) == ("release", "build-7", "normal")
     assert (options.algorithm, options.deadline_s) == (None, 3600.0)
+
+
+class Terminal(io.StringIO):
+    """Stderr that a person sees, or does not."""
+
+    def __init__(self, *, seen: bool) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def isatty(self) -> bool:
+        return self.seen
+
+
+@pytest.mark.parametrize(
+    "on_terminal,waits,deadline_s,expected_s",
+    [
+        (True, True, None, 3600.0 + AFTER_DEADLINE_S),
+        (True, True, 20.0, 20.0 + AFTER_DEADLINE_S),
+        (True, True, 80_000.0, 14_400.0),
+        (True, False, 20.0, 14_400.0),
+        (False, True, 20.0, 14_400.0),
+    ],
+    ids=[
+        "a person waits",
+        "a person waits for seconds",
+        "a person waits for days",
+        "submit",
+        "a build waits",
+    ],
+)
+def test_envelopes_of_a_command_that_a_person_waits_for_end_soon_after_its_deadline(
+    arguments: SigningArguments,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    on_terminal: bool,
+    waits: bool,
+    deadline_s: float | None,
+    expected_s: float,
+) -> None:
+    """A person who closes the terminal has not cancelled the jobs."""
+    made: list[ClientConfig] = []
+    monkeypatch.setattr(sys, "stderr", Terminal(seen=on_terminal))
+    monkeypatch.setattr(request_options, "SigningClient", lambda config, *_, **__: made.append(config))
+    SigningOptions.from_arguments({**arguments, "deadline_s": deadline_s}, waits=waits)
+    assert [config.envelope_ttl_s for config in made] == [expected_s]
 
 
 def test_a_command_that_is_stopped_before_its_client_is_open_says_so(arguments: SigningArguments) -> None:
