@@ -44,6 +44,8 @@ ORIGIN_FOLDER: Final = re.compile(r"[0-9a-f]{16}")
 """Names of the folders of logs in a bundle."""
 
 README: Final = "README"
+_PARTS: Final = frozenset({"checkpoint", "items", "minimum", "origin", "range", "statements", "tile"})
+"""Names in the folder of an origin."""
 
 
 class BundleReader:
@@ -155,12 +157,14 @@ class BundleReader:
 
 
 def others_in(bundle: Path) -> list[str]:
-    """Names in a bundle that are no origin's, and not ours: nothing reads them. Raises ``OSError``."""
-    return [
-        each.name
-        for each in names_of(bundle)
-        if each.name != README and not ORIGIN_FOLDER.fullmatch(each.name)
-    ]
+    """Names in a bundle, and in the folders of its origins, that are not ours: nothing reads them. Raises ``OSError``."""
+    others = []
+    for each in names_of(bundle):
+        if not ORIGIN_FOLDER.fullmatch(each.name):
+            others += [each.name] if each.name != README else []
+        elif each.is_dir() and not each.is_symlink():
+            others += [f"{each.name}/{inside.name}" for inside in names_of(each) if inside.name not in _PARTS]
+    return others
 
 
 def origins_of(bundle: Path) -> list[BundleReader]:

@@ -199,11 +199,16 @@ def _write_rows(folder: _OriginFolder, number: int, parts: list[bytes]) -> None:
 
 
 def newest_checkpoint(log_folder: Path) -> Checkpoint | None:
-    """Head of a tenant's log on this host, not verified; None before the first. Raises ``ProofInvalid``, or ``OSError``."""
+    """Head of a tenant's log on this host, not verified; None before the first, and where a power cut has taken it.
+
+    Raises ``ProofInvalid``, or ``OSError``.
+    """
     try:
         data = (log_folder / "checkpoint").read_bytes()
     except FileNotFoundError:
         return None
+    if not data.strip(b"\0"):
+        return None  # it is not synced, and the sealer signs another one
     checkpoint = read_checkpoint(read_note(data).text)
     if checkpoint.size == 0:
         raise ProofInvalid("the checkpoint is of an empty log")

@@ -131,9 +131,12 @@ def test_a_name_in_the_bundle_that_nothing_reads_is_told(bundle: Path) -> None:
     """A log under a changed name would be taken for one that was never there."""
     (origin,) = (each for each in bundle.iterdir() if each.is_dir())
     shutil.copytree(origin, bundle / f"{origin.name}.old")
+    (origin / "checkpoint.old").write_bytes(b"another one")
     result = verify(bundle, as_json=False)
     assert result.return_value == 0
     assert f"{origin.name}.old: not verified" in result.stderr
+    assert f"{origin.name}/checkpoint.old: not verified" in result.stderr
+    assert result.stderr.count("no part of a bundle") == 2
     assert "README" not in result.stderr
 
 
