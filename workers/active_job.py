@@ -82,6 +82,7 @@ class ActiveJob:
         "dropped",
         "enqueued_at_ms",
         "envelope",
+        "epoch",
         "errors",
         "failure",
         "grant",
@@ -118,16 +119,16 @@ class ActiveJob:
         self._reported = False
         self.unavailable: SigningError | None = None
         self.failure: SigningError | None = None
-        self.key_version = 0
+        self.epoch: int | None = (
+            None  # of the tenant's file by which this worker has judged it; 0: there is none
+        )
         self.public_key_sha256 = b""
         self.delayed = self.turned_back = False
-        self.authenticated = self.intended = False
+        self.authenticated = self.intended = self.maybe_signed = False
         self.lane_ends: tuple[str, ...] = ()
-        self.maybe_signed = False
-        self.dropped = 0
         self.receipt = ReceiptNotice.NONE
         self.cost = self.owed_cost = self.cost_taken_at_s = 0.0
-        self.owed_digests = 0
+        self.key_version = self.dropped = self.owed_digests = 0
 
     def set_content(self, sealed: bytes, envelope: Envelope, hints: JobHints, enqueued_at_ms: int) -> None:
         """Set the content of the payload."""
@@ -181,7 +182,8 @@ class ActiveJob:
 
     def return_refused(self, error: SigningError) -> None:
         """Return a refused job to the queue instead of its refusal, because of ``error``; called by its ``JobSink`` of results."""
-        self.failure, self.unavailable, self.delayed = None, error, True
+        self.failure, self.delayed = None, True
+        self._requeue_over(error)
         self._sinks.returns.finished(self)
 
     def requeue(self, error: SigningError) -> None:

@@ -62,7 +62,16 @@ class PublishedEpochs:
         One round trip, and one verification of each new directory. Raises ``QueueUnavailable`` (retryable).
         """
         await self.published(tenants)
+        return self.known(tenants)
+
+    def known(self, tenants: Sequence[str]) -> dict[str, int]:
+        """Newer epochs that were seen before, by tenant."""
         return {tenant: self._newest[tenant] for tenant in tenants if self._is_behind(tenant)}
+
+    def in_force(self, tenant: str) -> int:
+        """Epoch of the tenant's file here; 0 where there is none."""
+        known = self._config.tenants.get(tenant)
+        return 0 if known is None else known.epoch
 
     def _is_behind(self, tenant: str) -> bool:
         known = self._config.tenants.get(tenant)

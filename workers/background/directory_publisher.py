@@ -139,16 +139,23 @@ class DirectoryPublisher:
                 raise TokenUnavailable(
                     "the service's lane signed a directory that has expired; are the clocks right?"
                 )
-            if (await self._epochs.published([tenant])).get(tenant, -1) > head.epoch:
+            if await self._is_older(tenant, head):
                 self._withhold(tenant)
                 return
             await self._wal.append([self._record(tenant, answer.signed, head)])
+            if await self._is_older(tenant, head):  # the disk may have taken seconds
+                self._withhold(tenant)
+                return
             await publish_directory(self._redis, keyspace.directory(tenant), answer.signed, ttl_ms)
         except SigningError as error:
             self._failed(tenant, error)
             return
         self._due[tenant] = time.monotonic() + self._lasts_s(tenant, now_ms, ttl_ms)
         self._metrics.directories.labels("published").inc()
+
+    async def _is_older(self, tenant: str, head: DirectoryHead) -> bool:
+        """Whether the published directory is of a newer epoch than the one that was just signed here."""
+        return (await self._epochs.published([tenant])).get(tenant, -1) > head.epoch
 
     def _withhold(self, tenant: str) -> None:
         """Leave the newer directory of another host in place: clients that have seen it would refuse this host's older one."""

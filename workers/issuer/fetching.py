@@ -90,7 +90,11 @@ def _get(url: str, context: ssl.SSLContext) -> bytes:
     host, port = parts.hostname or "", parts.port or 443
     ends_s = time.monotonic() + TIMEOUT_S
     try:
-        with socket.create_connection((host, port), timeout=TIMEOUT_S) as plain, _cut_at(plain, ends_s):
+        with (
+            socket.create_connection((host, port), timeout=TIMEOUT_S / 4) as plain,  # of each address
+            _cut_at(plain, ends_s),
+        ):
+            plain.settimeout(TIMEOUT_S)
             connection = http.client.HTTPSConnection(host, port, context=context)
             connection.sock = context.wrap_socket(plain, server_hostname=host)
             try:

@@ -48,8 +48,12 @@ MOST_RETURNS: Final = 32
 MOST_JOBS: Final = 16_384
 """Jobs of a tenant whose returns are counted, 150 bytes each; further ones are refused at once."""
 
-PACE_S: Final = 0.02
-"""Shortest time between two looks at the directories: one round trip for all jobs that are refused meanwhile."""
+PACE_S: Final = 0.2
+"""Shortest time between two looks at the directories: one round trip for all jobs that are refused meanwhile. A directory may have
+megabytes, and a refused job costs its tenant nothing."""
+
+LOOK_S: Final = 1.0
+"""Longest wait for a look: until then a refusal is not in the log."""
 
 _BY_FILE: Final = (
     AlgorithmMismatch,
@@ -76,9 +80,11 @@ class _Grace:
 
     def take(self, job_id: bytes, now_s: float) -> bool:
         """Count one more return of this job; False where a bound is reached."""
+        if now_s >= self.until_s:
+            return False
         name = hashlib.blake2b(job_id, digest_size=16).digest()  # others choose the ids, and their length
         count = self.returns.get(name, 0)
-        if now_s >= self.until_s or count >= MOST_RETURNS or (not count and len(self.returns) >= MOST_JOBS):
+        if count >= MOST_RETURNS or (not count and len(self.returns) >= MOST_JOBS):
             return False
         self.returns[name] = count + 1
         return True
@@ -122,25 +128,37 @@ class RefusalReview:
             await asyncio.sleep(PACE_S)
 
     async def review(self, jobs: list[ActiveJob], now_s: float) -> None:
-        """Return the jobs for which a newer file is known of, and pass the others on; without an answer of Redis, all of them.
+        """Return the jobs for which a newer file is known of, or has come since they were judged, and pass the others on.
 
-        ``now_s``: of the monotonic clock.
+        Without an answer of Redis, by what was seen before. ``now_s``: of the monotonic clock.
         """
         tenants = sorted({job.claimed.tenant for job in jobs})
         try:
-            newer = await self._epochs.newer(tenants)
-        except QueueUnavailable as error:
-            newer = {}
+            async with asyncio.timeout(LOOK_S):
+                newer = await self._epochs.newer(tenants)
+        except (QueueUnavailable, TimeoutError) as error:
+            newer = self._epochs.known(tenants)
             self._metrics.redis_errors.labels("directory").inc()
-            log.warning("redis.failed", extra={"operation": "directory", "why": str(error)})
+            why = str(error) or "it took too long"
+            log.warning("redis.failed", extra={"operation": "directory", "why": why})
+        self._forget_counts(now_s)
         for tenant in tenants:
             self._see(tenant, newer.get(tenant), now_s)
         for job in jobs:
             grace = self._graces.get(job.claimed.tenant)
-            if grace is not None and grace.take(job.job_id, now_s):
+            if self._has_newer_by_now(job) or (grace is not None and grace.take(job.job_id, now_s)):
                 job.return_refused(ConfigBehind())
             else:
                 self._results.finished(job)
+
+    def _has_newer_by_now(self, job: ActiveJob) -> bool:
+        """Whether a newer file was adopted here since the job was judged: at most one return for each file that comes."""
+        return job.epoch is not None and self._epochs.in_force(job.claimed.tenant) > job.epoch
+
+    def _forget_counts(self, now_s: float) -> None:
+        for grace in self._graces.values():
+            if now_s >= grace.until_s:
+                grace.returns.clear()
 
     def _see(self, tenant: str, epoch: int | None, now_s: float) -> None:
         """Begin the time of grace of a newer epoch, or end it where there is none: the file has come."""

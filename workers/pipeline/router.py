@@ -128,6 +128,7 @@ class Router:
 
     def _tenant(self, job: ActiveJob) -> Tenant:
         tenant = self._config.tenants.get(job.claimed.tenant)
+        job.epoch = 0 if tenant is None else tenant.epoch
         if tenant is None:
             raise PolicyDenied("the tenant is not configured here")
         return tenant

@@ -152,10 +152,7 @@ class LogFollower:
 
     def _lost(self, number: int) -> list[range] | None:
         """Empty list for what the disk does not give from the place on, if that is given up; None: it raises."""
-        if not self._unreadable.is_given_up(number, self.place.offset):
-            return None
-        self.read_around = True
-        return []
+        return [] if self._unreadable.is_given_up(number, self.place.offset) else None
 
     def _head_of(self, file: Path) -> OpenedRecord | None:
         """First record of a segment; None where it is damaged, removed, or was given up."""
@@ -196,6 +193,7 @@ class LogFollower:
                 end += lost.pop(0).size_bytes
             self.place = Place(number, end)
             is_lost = any(each.start < end and first < each.stop for each in unreadable or ())
+            self.read_around |= is_lost
             at_ms = self.at_ms if record is None else record.at_ms
             yield Gap(number, first, end, at_ms, "unreadable" if is_lost else "damaged")
 

@@ -175,8 +175,9 @@ class Sealer:
         if self._sequencer.left_out:
             self._incomplete.add(self.place.segment)
         if isinstance(record, Gap):
-            self._has_told_gap |= bool(additions) or not self._logs
-            if record.reason in READERS:
+            may_be_read = record.reason in READERS  # by another build, whatever was told of it
+            self._has_told_gap |= bool(additions) or not self._logs or may_be_read
+            if may_be_read:
                 self.gaps.append(record)
         return additions
 

@@ -10,10 +10,14 @@ import asyncio
 import logging
 import os
 import time
+from collections import deque
 from typing import Final
 
 MOST_LINES: Final = 50
 """Logged in a minute; a traceback is shorter."""
+
+LAST_LINES: Final = 20
+"""Logged beyond that when the child ends."""
 
 MOST_BYTES: Final = 500
 WINDOW_S: Final = 60.0
@@ -34,6 +38,7 @@ class ChildOutput:
         self._window_ends_s = 0.0
         self._logged = 0
         self._left_out = 0
+        self._last: deque[bytes] = deque(maxlen=LAST_LINES)
         self._reader, self.descriptor = os.pipe()
         os.set_blocking(self._reader, False)
         self._loop.add_reader(self._reader, self._read)
@@ -80,8 +85,13 @@ class ChildOutput:
             self._window_ends_s, self._logged = now_s + WINDOW_S, 0
         if self._logged >= MOST_LINES:
             self._left_out += 1
+            self._last.append(line)
             return
         self._logged += 1
+        self._last.clear()
+        self._log(line)
+
+    def _log(self, line: bytes) -> None:
         left_out, self._left_out = self._left_out, 0
         text = line.decode("utf-8", "replace").strip()
         log.warning("lane.wrote", extra={"token": self._token, "text": text, "left_out": left_out})
@@ -90,6 +100,9 @@ class ChildOutput:
         if self._reader < 0:
             return
         self._say()
+        self._left_out -= len(self._last)
+        while self._last:  # why the child ended is in its last words
+            self._log(self._last.popleft())
         self._loop.remove_reader(self._reader)
         os.close(self._reader)
         self._reader = -1

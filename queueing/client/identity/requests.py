@@ -68,7 +68,9 @@ def _send(request: Request, timeout_s: float, tls: ssl.SSLContext | None) -> Ans
     except (OSError, http.client.HTTPException) as error:
         raise RequestFailed(str(error) or type(error).__name__) from None
     except ValueError:  # of a header: its message quotes the value, which is a secret
-        raise RequestFailed("the request cannot be sent: a header or its address is none of HTTP") from None
+        raise RequestFailed(
+            "the request cannot be sent: its address, or a header (such as the token), has characters that HTTP does not allow"
+        ) from None
 
 
 def _connection(url: str, timeout_s: float, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:

@@ -70,7 +70,7 @@ def test_a_provider_that_dribbles_is_given_up(
     answer: Callable[[socket.socket, ssl.SSLContext, bytes], None],
     begin: bytes,
 ) -> None:
-    """A byte now and then meets the time-out of no single read. The connection is closed, and the next try has its own time."""
+    """A byte now and then meets the time-out of no single read. The connection is closed."""
     monkeypatch.setattr(fetching, "TIMEOUT_S", 0.4)
     with serving(tmp_path, answer, begin) as url:
         source = KeySource(issuer_url=url, jwks_url=f"{url}/keys", ca_file=tmp_path / "ca.pem")

@@ -23,7 +23,6 @@ from tests.support.ports import free_port
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.waiting import until
 from workers.config.settings import TokenSettings
-from workers.telemetry.child_output import MOST_LINES
 
 DRAIN_S = 20.0
 JOBS = "\n[logging]\njobs = true\n"
@@ -115,17 +114,16 @@ async def test_a_module_that_talks_waits_for_no_reader_of_the_log(make_rig: Make
     """The worker reads what a module writes to stderr: into the pipe of the log, the module's write would last as long as no process reads it."""
     rig = make_rig(wrap=that_talks)
     with piped_worker(rig) as worker:
-        await sign(rig, 60)
+        await sign(rig, 200)  # 100 KiB for each of two lanes: more than a pipe holds
         assert worker.status("/healthz") == 200
 
 
 async def test_words_of_a_module_are_log_lines(make_rig: MakeRig) -> None:
-    """They are JSON like all others, and at most 50 a minute."""
+    """They are JSON like all others."""
     rig = make_rig(wrap=that_talks)
     worker = rig.start_worker()
     await sign(rig, 60)
     words = [json.loads(line) for line in worker.log().splitlines() if '"lane.wrote"' in line]
     assert {each["text"][:9] for each in words} == {"manners: "}
     assert all(line.startswith("{") for line in worker.log().splitlines())
-    of_acme = [each for each in words if each["token"] == "acme"]
-    assert 0 < len(of_acme) <= MOST_LINES * len(worker.lanes()["acme"])
+    assert [each for each in words if each["token"] == "acme"]

@@ -31,7 +31,10 @@ class ClockLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LossLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Entry that tells of something that was lost on the host: ``gap.damaged``, ``gap.wrong``, ``intent.lost`` or ``outcome.lost``."""
+    """Entry that tells of something that was lost on the host.
+
+    ``code``: ``gap.`` and its reason (``damaged``, ``later``, ``missing``, ``unreadable``, ``wrong``), ``intent.lost`` or ``outcome.lost``.
+    """
 
     entry: int
     code: str

@@ -16,7 +16,7 @@ import msgspec
 
 from queueing.client.config import ClientConfig
 from queueing.config.toml import read_toml
-from queueing.errors import ConfigError, OutputUnwritable
+from queueing.errors import ConfigError
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.shell.options import Duration, json_option, key_kind_option
@@ -208,7 +208,7 @@ def _require(table: dict[str, Any]) -> None:
 
 
 def _write(out: Path, table: dict[str, Any], key: ClientKey) -> ClientKey:
-    """Write client.key and client.toml; after a failure neither is left behind. Raises ``OutputUnwritable``."""
+    """Write client.key and client.toml; after a failure neither is left behind. Raises ``OSError`` with the file's name."""
     config_file, key_file = out / "client.toml", out / "client.key"
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -217,6 +217,9 @@ def _write(out: Path, table: dict[str, Any], key: ClientKey) -> ClientKey:
                 raise click.UsageError(f"{file} exists already; give another folder with --out")
         try:
             key.write(key_file)
+        except FileExistsError:  # another process was quicker, or it is a link to nothing
+            raise click.UsageError(f"{key_file} exists already; give another folder with --out") from None
+        try:
             config_file.write_text(toml_text(table))
             ClientConfig.from_file(config_file)
         except BaseException:
@@ -224,7 +227,7 @@ def _write(out: Path, table: dict[str, Any], key: ClientKey) -> ClientKey:
             config_file.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise OutputUnwritable(f"{error.filename or out}: {error.strerror}") from None
+        raise OSError(error.errno, error.strerror, str(error.filename or out)) from None
     return key
 
 

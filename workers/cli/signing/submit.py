@@ -57,12 +57,14 @@ def submit(*, receipts: bool, **arguments: Unpack[SigningArguments]) -> Exit:
 
 async def _submit(options: SigningOptions, *, receipts: bool) -> Exit:
     tally = Tally()
-    meter, progress = HashMeter(), Progress(options.inputs.count(), done="submitted")
+    meter, progress = HashMeter(), Progress(options.inputs.count(), done="hashed")
     async with options.client as client, wait_notes(client, progress, meter):
         algorithm = await options.resolved_algorithm()
-        items = [item async for item in options.inputs.read(algorithm, meter)]
-        for item in items:
+        items = []
+        async for item in options.inputs.read(algorithm, meter):
+            items.append(item)
             tally.add(item.error)
+            progress.count(ok=item.error is None)
         digests = [item.digest for item in items if item.digest is not None and item.error is None]
         job = await client.submit(
             options.key,

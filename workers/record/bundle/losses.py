@@ -41,7 +41,7 @@ def outcome_lost(index: int, entry: EndEntry) -> Lost:
 
 def _gap(entry: GapEntry, reason: str) -> str:
     place = f"bytes {entry.first} to {entry.end} of segment {entry.segment}"
-    more = "; there is further damage, which is in no entry" if entry.more else ""
+    more = "; there are further gaps in this segment, which are in no entry" if entry.more else ""
     return f"{_GAPS[reason].format(place=place, segment=entry.segment)}{more}"
 
 

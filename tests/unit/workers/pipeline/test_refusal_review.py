@@ -37,7 +37,7 @@ from queueing.errors import (
     SigningError,
 )
 from tests.support.fakes.active_jobs import FinishedJobs, job_in_work, signed
-from tests.support.waiting import turn
+from tests.support.waiting import turn, until_async
 from workers.active_job import ActiveJob, Ending, JobSinks
 from workers.pipeline import refusal_review as module
 from workers.pipeline.forgeries import ForgeryGuard
@@ -51,8 +51,11 @@ class Cluster:
     """What is known of newer files, the clock, and what became of the jobs."""
 
     newer: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+    in_force: dict[str, int] = field(default_factory=dict)
     looks: list[list[str]] = field(default_factory=list)
     away: bool = False
+    silent: bool = False
     now_s: float = 1000.0
     results: FinishedJobs = field(default_factory=FinishedJobs)
     returns: FinishedJobs = field(default_factory=FinishedJobs)
@@ -63,6 +66,8 @@ class Cluster:
         self.looks.append(list(tenants))
         if self.away:
             raise QueueUnavailable
+        if self.silent:
+            await asyncio.Event().wait()
         return {name: epoch for name, epoch in self.newer.items() if name in tenants}
 
     def time_s(self) -> float:
@@ -79,6 +84,12 @@ class Epochs:
 
     async def newer(self, tenants: Sequence[str]) -> dict[str, int]:
         return await self.cluster.look(tenants)
+
+    def known(self, tenants: Sequence[str]) -> dict[str, int]:
+        return {name: epoch for name, epoch in self.cluster.seen.items() if name in tenants}
+
+    def in_force(self, tenant: str) -> int:
+        return self.cluster.in_force.get(tenant, 0)
 
 
 @pytest.fixture
@@ -111,10 +122,12 @@ def refuse(
     *,
     job_id: bytes = b"job",
     tenant: str = "acme",
+    judged_by: int | None = None,
 ) -> ActiveJob:
-    """A job that a lane refuses."""
+    """A job that a lane refuses; ``judged_by``: epoch of the file."""
     sinks = JobSinks(results=review, returns=cluster.returns)
     job = job_in_work(sinks, job_id=job_id, tenant=tenant)
+    job.epoch = judged_by
     job.slice_refused(0, 1, error)
     return job
 
@@ -243,6 +256,53 @@ async def test_when_the_file_has_come_a_refusal_is_final(cluster: Cluster, revie
     refuse(review, cluster, KeyUnknown())
     await turn()
     assert (len(cluster.returns), len(cluster.results)) == (1, 1)
+    cluster.newer["acme"] = 3
+    cluster.now_s += GRACE_S
+    for _ in range(MOST_RETURNS + 1):
+        refuse(review, cluster, KeyUnknown())
+        await turn()
+    assert (len(cluster.returns), len(cluster.results)) == (1 + MOST_RETURNS, 2)
+
+
+async def test_a_job_that_was_refused_by_the_file_before_is_judged_again(
+    cluster: Cluster, review: RefusalReview
+) -> None:
+    """The file came between the refusal and the look; by the new file the refusal is final."""
+    cluster.newer.clear()
+    cluster.in_force["acme"] = 2
+    for judged_by, returns in ((1, 1), (2, 1), (None, 1)):
+        refuse(review, cluster, KeyUnknown(), judged_by=judged_by)
+        await turn()
+        assert len(cluster.returns) == returns
+    assert len(cluster.results) == 2
+
+
+@pytest.mark.parametrize("trouble", ["away", "silent"])
+async def test_what_was_seen_before_decides_while_redis_does_not_answer(
+    cluster: Cluster, review: RefusalReview, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """A failover in the middle of a rollout refuses nothing for good, and begins no count anew."""
+    monkeypatch.setattr(module, "LOOK_S", 0.0)
+    setattr(cluster, trouble, True)
+    cluster.seen["acme"] = 2
+    for number in range(MOST_RETURNS + 1):
+        refuse(review, cluster, KeyUnknown())
+        await until_async(
+            lambda seen=number: len(cluster.returns) + len(cluster.results) > seen, "the look is over"
+        )
+    assert (len(cluster.returns), len(cluster.results)) == (MOST_RETURNS, 1)
+
+
+async def test_counts_of_jobs_are_forgotten_when_their_time_is_over(
+    cluster: Cluster, review: RefusalReview
+) -> None:
+    """Also where no further job of the tenant is refused."""
+    refuse(review, cluster, KeyUnknown())
+    await turn()
+    cluster.now_s += GRACE_S
+    refuse(review, cluster, KeyUnknown(), tenant="globex")
+    await turn()
+    assert not any(grace.returns for grace in review._graces.values())
 
 
 async def test_without_an_answer_of_redis_a_refusal_is_final(cluster: Cluster, review: RefusalReview) -> None:

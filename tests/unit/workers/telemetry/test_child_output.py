@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.waiting import turn
 from workers.telemetry import child_output
-from workers.telemetry.child_output import MOST_BYTES, MOST_LINES, WINDOW_S, ChildOutput
+from workers.telemetry.child_output import LAST_LINES, MOST_BYTES, MOST_LINES, WINDOW_S, ChildOutput
 
 
 @dataclass(slots=True)
@@ -88,6 +88,15 @@ async def test_a_line_is_cut_and_need_not_be_text(spoken: Spoken) -> None:
     assert text.startswith("f\ufffdr x")
     assert len(text) <= MOST_BYTES
     assert following == ("next", 0)
+
+
+async def test_the_last_words_of_a_flood_are_logged_when_the_child_ends(spoken: Spoken) -> None:
+    """A module that prints a line a signature says in the last ones why it aborts."""
+    await spoken.say(b"word\n" * (MOST_LINES + 70) + b"free(): invalid pointer\n")
+    spoken.output.finish()
+    last = spoken.events()[MOST_LINES:]
+    assert len(last) == LAST_LINES
+    assert (last[0], last[-1]) == (("word", 71 - LAST_LINES), ("free(): invalid pointer", 0))
 
 
 async def test_a_flood_is_bounded_and_counted(spoken: Spoken) -> None:

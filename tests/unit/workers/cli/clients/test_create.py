@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import os
 import tomllib
 from pathlib import Path
 from typing import NoReturn
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from queueing.client.config import ClientConfig
-from queueing.errors import OutputUnwritable, SigningError
+from queueing.errors import SigningError
 from tests.support.fakes.config_files import p256_key
 from workers.cli.clients.create import create, redis_table, toml_text
 from workers.cli.shell.output import Output
@@ -52,7 +53,7 @@ def created(folder: Path, *words: str) -> tuple[int, str]:
     command = ["build-1", "--tenant", "acme", "--audience", "prod", "--url", "https://sign.example:8443"]
     command += ["--service-key", base64.b64encode(p256_key(1).spki).decode(), "--out", str(folder), *words]
     result = CliRunner().invoke(create, command, obj=Output(as_json=True), standalone_mode=True)
-    if isinstance(result.exception, SigningError):
+    if isinstance(result.exception, SigningError | OSError):
         raise result.exception
     return result.exit_code, result.output
 
@@ -76,7 +77,7 @@ def test_a_certificate_without_its_key_is_a_usage_error(tmp_path: Path, option: 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file stands where the folder should be."""
     (tmp_path / "taken").touch()
-    with pytest.raises(OutputUnwritable, match=rf"{tmp_path}/taken/ci: Not a directory"):
+    with pytest.raises(NotADirectoryError, match=rf"{tmp_path}/taken"):
         created(tmp_path / "taken" / "ci")
 
 
@@ -87,6 +88,28 @@ def test_a_full_disk_leaves_no_key_behind(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OutputUnwritable, match=rf"{tmp_path}: No space left on device"):
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}'"):
         created(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_key_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the draft of one, whose name no command knows."""
+
+    def full(_: int) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        created(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_key_of_a_process_that_was_quicker_stays(tmp_path: Path) -> None:
+    """Also a link to a disk that is not mounted."""
+    (tmp_path / "client.key").symlink_to(tmp_path / "away")
+    code, output = created(tmp_path)
+    assert (code, "exists already" in output) == (2, True)
+    assert [each.name for each in tmp_path.iterdir()] == ["client.key"]

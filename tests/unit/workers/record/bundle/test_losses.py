@@ -49,7 +49,7 @@ def verified(folder: Path, *entries: Entry) -> Verified:
             "gap.damaged",
             (
                 "bytes 120 to 480 of segment 7 of the host's write-ahead log were damaged: what this tenant had there is in no entry;"
-                " there is further damage, which is in no entry"
+                " there are further gaps in this segment, which are in no entry"
             ),
         ),
         (
