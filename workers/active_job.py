@@ -188,8 +188,7 @@ class ActiveJob:
 
     def requeue(self, error: SigningError) -> None:
         """Return the whole job to the queue, unsigned and a little later, because of ``error``."""
-        self.unavailable = error
-        self.delayed = self.turned_back = True
+        self.unavailable, self.delayed, self.turned_back = error, True, True
         self._report()
 
     @property

@@ -130,7 +130,7 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     r"sigmill dev |ops/bootstrap": nothing,  # test_dev_command.py; this very environment
     r"sigmill bench quick": nothing,  # make bench-quick
     r"namei -l PATH|df -h PATH": nothing,  # of a file of the reader's
-    r"sigmill doctor --config /etc/sigmill/relay\.toml": nothing,  # tests/integration/relay
+    r"sigmill doctor --config /etc/sigmill/relay\.toml": nothing,  # tests/unit/workers/doctor/test_relay.py
     r"sigmill bench day": nothing,  # make bench-day: minutes of two whole cores
     r"kill -9 ": nothing,  # tests/integration/worker/test_leases.py
     r"sigmill relay |curl .*(:9466/|relay-ca\.pem)": nothing,  # tests/integration/relay

@@ -45,6 +45,9 @@ class Service:
     lane_fails: bool = False
     redis_away: bool = False
     newer: int | None = None
+    newer_from: int = 0
+    """Records in the log from which on the newer directory is there."""
+
     log: RecordingLog = field(default_factory=RecordingLog)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
@@ -93,7 +96,9 @@ class Epochs:
     service: Service
 
     async def published(self, tenants: Sequence[str]) -> dict[str, int]:
-        return {} if self.service.newer is None else dict.fromkeys(tenants, self.service.newer)
+        newer = self.service.newer
+        is_there = newer is not None and len(self.service.log.durable) >= self.service.newer_from
+        return dict.fromkeys(tenants, newer or 0) if is_there else {}
 
 
 class Clock(FakeClock):
@@ -299,3 +304,16 @@ async def test_a_newer_directory_of_another_host_stays_in_place(
     clock.now += WITHHELD_S
     await check(publisher)
     assert service.published[2:] == [ACME]
+
+
+async def test_a_newer_directory_that_comes_while_the_log_is_written_stays_in_place(
+    service: Service, publisher: DirectoryPublisher, clock: Clock
+) -> None:
+    """The disk may take seconds for the record of what was signed."""
+    service.newer, service.newer_from = 2, len(service.log.durable) + 1
+    publisher.configuration_changed(["acme"])
+    await turn()
+    clock.now += CHECK_S
+    await check(publisher)
+    assert service.published == [ACME, GLOBEX]
+    assert service.failures("withheld") == 1

@@ -24,7 +24,7 @@ from tests.unit.workers.record.test_sealer import (
     wrong_records,
 )
 from workers.journal.acknowledged import AcknowledgedFile
-from workers.journal.records import OutcomeRecord, Record, ReturnedRecord, UnknownRecord
+from workers.journal.records import OutcomeRecord, Record, ReturnedRecord, UnknownRecord, encode_record
 from workers.journal.recovery import recover
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame, read_frames, segments_of
@@ -364,6 +364,33 @@ def test_what_a_gap_was_told_of_is_never_read_again(state_dir: Path, monkeypatch
     assert len(before) == 1
     with monkeypatch.context() as upgraded:
         upgraded.setattr(follower, "decode_record", lambda payload: job("acme", 1)[2])
+        append(SegmentWriter(state_dir / "wal"), *job("acme", 8))
+        run_to_end(sealer(state_dir))
+    assert told(state_dir, "acme")[:1] == before
+
+
+def test_a_gap_of_which_no_entry_tells_is_never_read_again(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind so many of a segment that each log says no more than that there are others."""
+    monkeypatch.setattr(module, "MOST_GAPS", 1)
+    file = segments_of(state_dir / "wal")[0]
+    later = later_record(state_dir, frame_ends(file)[3])
+    writer = sealer(state_dir)
+    run_to_end(writer)
+    more = later + b"".join(frame(encode_record(record)) for record in job("acme", 7))
+    file.write_bytes(file.read_bytes() + more)
+    AcknowledgedFile(state_dir / "wal").write(1, file.stat().st_size)
+    run_to_end(writer)  # and is killed
+    before = told(state_dir, "acme")
+    assert len(before) == 1
+    decode = follower.decode_record
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr(
+            follower,
+            "decode_record",
+            lambda payload: job("acme", 9)[0] if b"Later" in payload else decode(payload),
+        )
         append(SegmentWriter(state_dir / "wal"), *job("acme", 8))
         run_to_end(sealer(state_dir))
     assert told(state_dir, "acme")[:1] == before
