@@ -191,6 +191,11 @@ def stdout_is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def stderr_is_terminal() -> bool:
+    """Whether a person sees what goes to stderr: waits, and errors."""
+    return sys.stderr.isatty()
+
+
 def discard_stdout() -> None:
     """Send to /dev/null what is still to be flushed, where stdout cannot be written."""
     with contextlib.suppress(OSError, ValueError, AttributeError):

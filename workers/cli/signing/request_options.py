@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypedDict
@@ -29,6 +28,7 @@ from workers.cli.shell.options import (
     priority_option,
     request_id_option,
 )
+from workers.cli.shell.output import stderr_is_terminal
 from workers.cli.signing.inputs import Inputs
 
 AFTER_DEADLINE_S: Final = 60.0
@@ -160,7 +160,7 @@ def client_and_deadline(
     """
     settings = ClientConfig.from_file(config)
     wait_s = settings.deadline_s or DEFAULT_DEADLINE_S if deadline_s is None else deadline_s
-    if waits and sys.stderr.isatty():
+    if waits and stderr_is_terminal():
         shorter_s = min(settings.envelope_ttl_s, wait_s + AFTER_DEADLINE_S)
         settings = msgspec.structs.replace(settings, envelope_ttl_s=shorter_s)
     return SigningClient(settings, settings.client_key(), accept=accept), wait_s
