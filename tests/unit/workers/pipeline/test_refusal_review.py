@@ -74,6 +74,11 @@ class Cluster:
         return self.now_s
 
     @property
+    def settled(self) -> int:
+        """Jobs that were returned, and results."""
+        return len(self.returns) + len(self.results)
+
+    @property
     def epochs(self) -> PublishedEpochs:
         return cast("PublishedEpochs", Epochs(self))
 
@@ -285,11 +290,14 @@ async def test_what_was_seen_before_decides_while_redis_does_not_answer(
     monkeypatch.setattr(module, "LOOK_S", 0.0)
     setattr(cluster, trouble, True)
     cluster.seen["acme"] = 2
-    for number in range(MOST_RETURNS + 1):
+
+    async def refuse_one() -> None:
+        before = cluster.settled
         refuse(review, cluster, KeyUnknown())
-        await until_async(
-            lambda seen=number: len(cluster.returns) + len(cluster.results) > seen, "the look is over"
-        )
+        await until_async(lambda: cluster.settled > before, "the look is over")
+
+    for _ in range(MOST_RETURNS + 1):
+        await refuse_one()
     assert (len(cluster.returns), len(cluster.results)) == (MOST_RETURNS, 1)
 
 

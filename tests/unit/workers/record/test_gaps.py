@@ -24,7 +24,14 @@ from tests.unit.workers.record.test_sealer import (
     wrong_records,
 )
 from workers.journal.acknowledged import AcknowledgedFile
-from workers.journal.records import OutcomeRecord, Record, ReturnedRecord, UnknownRecord, encode_record
+from workers.journal.records import (
+    OutcomeRecord,
+    Record,
+    ReturnedRecord,
+    UnknownRecord,
+    decode_record,
+    encode_record,
+)
 from workers.journal.recovery import recover
 from workers.journal.segment_writer import SegmentWriter
 from workers.journal.segments import frame, read_frames, segments_of
@@ -384,12 +391,11 @@ def test_a_gap_of_which_no_entry_tells_is_never_read_again(
     run_to_end(writer)  # and is killed
     before = told(state_dir, "acme")
     assert len(before) == 1
-    decode = follower.decode_record
     with monkeypatch.context() as upgraded:
         upgraded.setattr(
             follower,
             "decode_record",
-            lambda payload: job("acme", 9)[0] if b"Later" in payload else decode(payload),
+            lambda payload: job("acme", 9)[0] if b"Later" in payload else decode_record(payload),
         )
         append(SegmentWriter(state_dir / "wal"), *job("acme", 8))
         run_to_end(sealer(state_dir))
