@@ -58,16 +58,20 @@ class CabFile:
 
     def digest(self, stream: BinaryIO, hash_name: str) -> bytes:
         """Authenticode digest of the file; reads it once."""
-        digest = hashlib.new(hash_name)
-        digest.update(self.header[:4])  # the reserved field behind it is left out
-        digest.update(self.header[8:34])  # and so is the number in the set
-        digest.update(bytes(4))  # end of the reserve
+        digest = self._digest_of_header(hash_name)
         for chunk in self._content(stream):
             digest.update(chunk)
         return digest.digest()
 
-    def write(self, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
-        """Write the file with its signature."""
+    def _digest_of_header(self, hash_name: str) -> hashlib._Hash:
+        digest = hashlib.new(hash_name)
+        digest.update(self.header[:4])  # the reserved field behind it is left out
+        digest.update(self.header[8:34])  # and so is the number in the set
+        digest.update(bytes(4))  # end of the reserve
+        return digest
+
+    def write(self, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...], hash_name: str) -> bytes:
+        """Write the file with its signature; returns the Authenticode digest."""
         (signature,) = signatures
         padded = signature + bytes(-len(signature) % _ALIGNMENT)
         (size_bytes,) = struct.unpack_from("<I", self.header, 8)
@@ -75,8 +79,12 @@ class CabFile:
             raise ArtifactInvalid("the signed file would be larger than 4 GiB, which a cabinet cannot be")
         to.write(self.header)
         to.write(_RESERVE.pack(_RESERVE.size - 4, 0, 0, _MARK, size_bytes, len(padded), 0))
-        to.writelines(self._content(stream))
+        digest = self._digest_of_header(hash_name)
+        for chunk in self._content(stream):
+            to.write(chunk)
+            digest.update(chunk)
         to.write(padded)
+        return digest.digest()
 
     def _content(self, stream: BinaryIO) -> Iterator[bytes]:
         yield self.folders

@@ -39,8 +39,8 @@ class Layout(Protocol):
     def digest(self, stream: BinaryIO, hash_name: str) -> bytes:
         """Digest of the content."""
 
-    def write(self, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
-        """Write the file with these signatures."""
+    def write(self, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...], hash_name: str) -> bytes:
+        """Write the file with these signatures; returns the digest of the content as it was read for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,15 @@ class _Content:
     hash_name: str
     digest: bytes
 
-    def check_same(self, stream: BinaryIO) -> None:
-        """Raise ``InputUnreadable`` if the file is another one now, by its state and by its digest. Raises ``OSError``.
+    def write(self, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
+        """Write the file with these signatures. Raises ``InputUnreadable`` if it is another one now, and ``OSError``.
 
-        A process that has mapped the file into its memory changes it without a time of it being changed (mmap(2)).
+        By its state, and by the digest of what was written: a process that has mapped the file into its memory changes it
+        without a time of it being changed (mmap(2)).
         """
+        written = self.layout.write(stream, to, signatures, self.hash_name)
         self.state.check_same(self.source)
-        if self.layout.digest(stream, self.hash_name) != self.digest:
+        if written != self.digest:
             raise changed_meanwhile()
 
 
@@ -218,8 +220,7 @@ def _write(content: _Content, target: Target, signatures: tuple[bytes, ...]) -> 
         def write(to: BinaryIO) -> None:
             if target.folder is not None:
                 os.fchmod(to.fileno(), mode)
-            content.layout.write(stream, to, signatures)
-            content.check_same(stream)
+            content.write(stream, to, signatures)
 
         target.write(write, mode=mode)
 

@@ -57,8 +57,8 @@ class MsiFile:
             digest.update(piece)
         return digest.digest()
 
-    def write(self, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
-        """Write the package with its signature."""
+    def write(self, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...], hash_name: str) -> bytes:
+        """Write the package with its signature; returns the Authenticode digest, whose order needs another reading."""
         (signature,) = signatures
         added = Entry(
             name=_SIGNATURE,
@@ -74,6 +74,7 @@ class MsiFile:
         )
         root = replace(self.file.root, children=(*self.file.root.children, added))
         write_compound_file(replace(self.file, root=root), stream, to)
+        return self.digest(stream, hash_name)
 
 
 def read_msi(stream: BinaryIO, size_bytes: int) -> MsiFile:

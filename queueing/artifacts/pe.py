@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from queueing.artifacts.streams import read_exactly, span
 from queueing.errors import ArtifactInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
 LARGEST_BYTES: Final = 1 << 32
@@ -90,26 +89,31 @@ class PeFile:
             digest.update(chunk)
         return digest.digest()
 
-    def write(self, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
-        """Write the file with these signatures in its certificate table, and with its checksum."""
+    def write(self, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...], hash_name: str) -> bytes:
+        """Write the file with these signatures in its certificate table, and with its checksum; returns the Authenticode digest."""
         table = b"".join(_entry(each) for each in signatures)
         at = self.content_end + len(self.padding)
         if at + len(table) > LARGEST_BYTES - 1:
             raise ArtifactInvalid("the signed file would be larger than 4 GiB, which a PE file cannot be")
-        checksum = _Checksum()
-        pieces = (
-            span(stream, 0, self.checksum_at),
-            (bytes(4),),
-            span(stream, self.checksum_at + 4, self.directory_at),
-            (struct.pack("<II", at, len(table)),),
-            span(stream, self.directory_at + 8, self.content_end),
-            (self.padding, table),
+        checksum, digest = _Checksum(), hashlib.new(hash_name)
+        pieces: tuple[tuple[Iterable[bytes], bool], ...] = (
+            (span(stream, 0, self.checksum_at), True),
+            ((bytes(4),), False),
+            (span(stream, self.checksum_at + 4, self.directory_at), True),
+            ((struct.pack("<II", at, len(table)),), False),
+            (span(stream, self.directory_at + 8, self.content_end), True),
+            ((self.padding,), True),
+            ((table,), False),
         )
-        for chunk in chain.from_iterable(pieces):
-            checksum.add(chunk)
-            to.write(chunk)
+        for chunks, is_hashed in pieces:
+            for chunk in chunks:
+                checksum.add(chunk)
+                to.write(chunk)
+                if is_hashed:
+                    digest.update(chunk)
         to.seek(self.checksum_at)
         to.write(struct.pack("<I", checksum.value()))
+        return digest.digest()
 
     def _hashed(self, stream: BinaryIO) -> Iterator[bytes]:
         yield from span(stream, 0, self.checksum_at)

@@ -65,6 +65,11 @@ class WriteTurns:
 
 _TURNS: Final = WriteTurns()
 
+_COMPOSING: Final = threading.BoundedSemaphore(os.cpu_count() or 1)
+"""A core each for threads that compose a file. More would take turns with the interpreter, and leave none to those that hash; what waits
+for a disk to sync needs no core.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -120,7 +125,11 @@ class Target:
             raise OutputUnwritable(f"{self.path} cannot be written: {error.strerror}") from error
 
     def _rewrite(self, write: Callable[[BinaryIO], object], mode: int) -> None:
+        def compose(stream: BinaryIO) -> None:
+            with _COMPOSING:
+                write(stream)
+
         if self.folder is None:
-            rewrite(self.path, write, mode=mode)
+            rewrite(self.path, compose, mode=mode)
         else:
-            rewrite_beneath(self.folder, self.names, write, sync=True)
+            rewrite_beneath(self.folder, self.names, compose, sync=True)

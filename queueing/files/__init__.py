@@ -5,6 +5,7 @@ beneath        replace a file below a folder whose links are not followed
 checked_file   small files with the hash of their content
 durable_file   replace, create, copy or remove a file durably; make a folder
 folders        list a folder, and ask whether a file exists; errors are raised
+real_paths     real paths of many files
 regular_file   read a regular file up to a size; pipes and devices are refused
 
 Must never import anything else of ``queueing`` or ``workers``.

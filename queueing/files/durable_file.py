@@ -12,12 +12,14 @@ import shutil
 import stat
 import tempfile
 import time
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from queueing.files.attributes import copy_attributes
 from queueing.files.folders import entries, is_there
+from queueing.files.real_paths import RealPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -60,12 +62,13 @@ def rewrite(file: Path, write: Callable[[BinaryIO], object], *, mode: int) -> No
 
 def sweep(files: Iterable[Path]) -> None:
     """Remove the drafts of these files that crashed writers left more than an hour ago. Raises nothing."""
-    targets = []
+    real, names = RealPaths(), defaultdict[str, set[str]](set)
     for file in files:
         with contextlib.suppress(OSError, ValueError):  # no file can have the name; using it says so
-            targets.append(Path(os.path.realpath(file)))
-    for folder in {target.parent for target in targets}:
-        _sweep(folder, {target.name for target in targets if target.parent == folder})
+            folder, name = os.path.split(real.of(file))
+            names[folder].add(name)
+    for folder, targets in names.items():
+        _sweep(Path(folder), targets)
 
 
 def replace_all_durably(contents: Mapping[Path, bytes], *, mode: int = OWNER_ONLY) -> dict[Path, OSError]:
@@ -76,8 +79,9 @@ def replace_all_durably(contents: Mapping[Path, bytes], *, mode: int = OWNER_ONL
     failed: dict[Path, OSError] = {}
     drafts: dict[Path, tuple[Path, Path]] = {}
     targets = {file: Path(os.path.realpath(file)) for file in contents}
+    names = {target.name for target in targets.values()}
     for folder in {target.parent for target in targets.values()}:
-        _sweep(folder, {target.name for target in targets.values()})
+        _sweep(folder, names)
     sync_each = len(contents) <= _SYNC_ONE_BY_ONE
     for file, target in targets.items():
         try:

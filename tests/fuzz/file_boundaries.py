@@ -45,7 +45,7 @@ def _layout(read: Callable[[io.BytesIO, int], Layout], data: bytes) -> None:
         source, to = io.BytesIO(data), io.BytesIO()
         layout = read(source, len(data))
         digest = layout.digest(source, "sha256")
-        layout.write(source, to, (_ROUND_TRIP,))
+        assert layout.write(source, to, (_ROUND_TRIP,), "sha256") == digest
         signed = read(to, len(to.getvalue()))
         assert signed.digest(to, "sha256") == digest
         assert [each.rstrip(b"\0") for each in signed.signatures] == [_ROUND_TRIP]
@@ -183,7 +183,7 @@ def _refusal() -> bytes:
 
 def _signed(read: Callable[[io.BytesIO, int], Layout], raw: bytes) -> bytes:
     to = io.BytesIO()
-    read(io.BytesIO(raw), len(raw)).write(io.BytesIO(raw), to, (b"first",))
+    read(io.BytesIO(raw), len(raw)).write(io.BytesIO(raw), to, (b"first",), "sha256")
     return to.getvalue()
 
 

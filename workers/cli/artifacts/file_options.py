@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from queueing.artifacts.time_stamps.http import ANSWER_S, HttpTransport, check_u
 from queueing.artifacts.time_stamps.servers import TimeStampServers
 from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable
+from queueing.files.real_paths import RealPaths
 from workers.cli.shell.options import (
     Duration,
     accept_option,
@@ -211,12 +211,12 @@ def chosen_format(arguments: FileArguments) -> FormatName | None:
 
 
 def _artifacts(files: Sequence[Path], out_dir: Path | None, format_: FormatName | None) -> Iterator[Artifact]:
-    owners: dict[str, Path] = {}
+    owners, real = dict[str, Path](), RealPaths()
     suffix = "" if format_ is None else SUFFIXES.get(format_, "")
     for path in files:
         try:
             target = _target(path, out_dir, suffix)
-            owner = owners.setdefault(os.path.realpath(target.path), path)
+            owner = owners.setdefault(real.of(target.path), path)
         except InputUnreadable as error:
             yield Artifact(path=path, target=Target(path), format=format_, error=error)
             continue

@@ -121,7 +121,7 @@ async def test_a_signature_that_cannot_be_read_is_not_appended_to(key: LocalSign
     """It can be replaced, and the hint says so."""
     (file,) = files(tmp_path, 1)
     with file.open("rb") as stream, (tmp_path / "odd.exe").open("wb") as to:
-        read_pe(stream, file.stat().st_size).write(stream, to, (b"\x30\x80garbage",))
+        read_pe(stream, file.stat().st_size).write(stream, to, (b"\x30\x80garbage",), "sha256")
     odd = tmp_path / "odd.exe"
     assert (await sign(key, odd, if_signed=IfSigned.APPEND)).words() == ["artifact.invalid"]
     assert (await sign(key, odd)).words() == ["artifact.signed"]
@@ -250,7 +250,9 @@ async def test_a_full_disk_leaves_the_old_file(
     (file,) = files(tmp_path, 1)
     before = file.read_bytes()
 
-    def full(self: PeFile, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
+    def full(
+        self: PeFile, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...], hash_name: str
+    ) -> bytes:
         to.write(b"MZ half of it")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -274,7 +276,7 @@ async def test_a_signature_without_fields_ends_no_run(
     raw = odd.read_bytes()
     signature = der.sequence(cms.SIGNED_DATA, der.context(0, der.sequence(*inside)))
     with odd.open("wb") as to:
-        read_pe(io.BytesIO(raw), len(raw)).write(io.BytesIO(raw), to, (signature,))
+        read_pe(io.BytesIO(raw), len(raw)).write(io.BytesIO(raw), to, (signature,), "sha256")
     assert (await sign(key, odd, good)).words() == ["artifact.signed", "signed"]
 
 
@@ -285,10 +287,12 @@ async def test_a_file_for_which_there_is_no_memory_fails_alone(
     large, *others = files(tmp_path, 3)
     write = PeFile.write
 
-    def filled(self: PeFile, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
+    def filled(
+        self: PeFile, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...], hash_name: str
+    ) -> bytes:
         if Path(f"/proc/self/fd/{stream.fileno()}").readlink() == large:
             raise MemoryError
-        write(self, stream, to, signatures)
+        return write(self, stream, to, signatures, hash_name)
 
     monkeypatch.setattr(PeFile, "write", filled)
     outcomes = await sign(key, large, *others)
@@ -325,9 +329,11 @@ async def test_a_file_that_is_changed_in_memory_meanwhile_is_refused(
         mapped[-1] ^= 1
         original = PeFile.write
 
-        def meanwhile(self: PeFile, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...]) -> None:
+        def meanwhile(
+            self: PeFile, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...], hash_name: str
+        ) -> bytes:
             mapped[-1] ^= 1
-            original(self, stream, to, signatures)
+            return original(self, stream, to, signatures, hash_name)
 
         monkeypatch.setattr(PeFile, "write", meanwhile)
         outcomes = await sign(key, file)

@@ -21,8 +21,10 @@ def read(raw: bytes, *, size_bytes: int | None = None) -> CabFile:
 
 def signed(raw: bytes, signature: bytes) -> bytes:
     to = io.BytesIO()
-    read(raw).write(io.BytesIO(raw), to, (signature,))
-    return to.getvalue()
+    written = read(raw).write(io.BytesIO(raw), to, (signature,), "sha256")
+    made = to.getvalue()
+    assert written == read(made).digest(to, "sha256")
+    return made
 
 
 def digest(raw: bytes) -> bytes:

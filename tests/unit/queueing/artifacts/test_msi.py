@@ -24,8 +24,10 @@ def digest(raw: bytes) -> bytes:
 
 def signed(raw: bytes, signature: bytes) -> bytes:
     to = io.BytesIO()
-    read(raw).write(io.BytesIO(raw), to, (signature,))
-    return to.getvalue()
+    written = read(raw).write(io.BytesIO(raw), to, (signature,), "sha256")
+    made = to.getvalue()
+    assert written == read(made).digest(to, "sha256")
+    return made
 
 
 def test_the_digest_is_that_of_the_streams_by_name() -> None:

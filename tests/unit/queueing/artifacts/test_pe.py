@@ -21,8 +21,10 @@ def read(raw: bytes, *, size_bytes: int | None = None) -> PeFile:
 
 def signed(raw: bytes, *signatures: bytes) -> bytes:
     to = io.BytesIO()
-    read(raw).write(io.BytesIO(raw), to, signatures)
-    return to.getvalue()
+    written = read(raw).write(io.BytesIO(raw), to, signatures, "sha256")
+    made = to.getvalue()
+    assert written == read(made).digest(to, "sha256")
+    return made
 
 
 def checksum_of(raw: bytes) -> int:
@@ -181,7 +183,7 @@ def test_headers_at_the_end_of_a_large_file_are_copied_in_pieces() -> None:
             pieces.append(len(data))
             return len(data)
 
-    read(bytes(moved)).write(io.BytesIO(moved), Counted(), (b"s",))
+    read(bytes(moved)).write(io.BytesIO(moved), Counted(), (b"s",), "sha256")
     assert max(pieces) <= 1 << 20
 
 
