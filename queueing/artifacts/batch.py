@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -21,8 +22,8 @@ from queueing.artifacts.preparation import Done, Order, Prepared
 from queueing.artifacts.targets import Target
 from queueing.artifacts.time_stamps.tokens import TimeStamp
 from queueing.client.signatures import Outcome, Signature
-from queueing.errors import InputUnreadable, SigningError, TimeStampUnavailable
-from queueing.files.durable_file import sweep
+from queueing.errors import InputUnreadable, OutputUnwritable, SigningError, TimeStampUnavailable
+from queueing.files.durable_file import sweep, sync_folder
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.priorities import Priority
 
@@ -123,7 +124,11 @@ class Batch:
         self._finishing: asyncio.Queue[asyncio.Task[FileOutcome] | None] = asyncio.Queue(_AHEAD)
 
     async def run(self, artifacts: Sequence[Artifact], sink: OutcomeSink) -> None:
-        """Sign the files; raises what concerns all of them, such as an unknown key, and what ``sink`` raises."""
+        """Sign the files; raises what concerns all of them, such as an unknown key, and what ``sink`` raises.
+
+        The data of a signed file is on disk when ``sink`` gets its outcome, the names of all of them on return: a sync of a folder
+        for each file would be a second commit of the file system for each. Raises ``OutputUnwritable`` where that fails.
+        """
         try:
             await asyncio.get_running_loop().run_in_executor(
                 self._writing,
@@ -134,6 +139,7 @@ class Batch:
                 tasks.create_task(self._sign(iter(artifacts), tasks))
                 while (task := await self._finishing.get()) is not None:
                     sink.add(await task)
+            await asyncio.get_running_loop().run_in_executor(self._writing, _sync_names, artifacts)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         finally:
@@ -212,3 +218,26 @@ class Batch:
         if self._stamper is None:
             return None
         return await self._stamper.time_stamp(self._order.signer.hash_name, signature)
+
+
+_UNSYNCED: Final = (errno.EACCES, errno.EINVAL, errno.ENOENT, errno.ENOTDIR)
+"""Folders that this user may not list, of a file system that syncs none, or that no file was written to."""
+
+
+def _sync_names(artifacts: Sequence[Artifact]) -> None:
+    """Make the names of these files durable; raises ``OutputUnwritable``."""
+    folders: set[Path] = set()
+    for artifact in artifacts:
+        if artifact.error is None:
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # no file can have the name, and its outcome says so
+                folders.update(artifact.target.folders())
+    for folder in folders:
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            if error.errno not in _UNSYNCED:
+                raise OutputUnwritable(
+                    f"files in {folder} are signed, and a power cut may undo their names: {error.strerror}"
+                ) from error

@@ -96,6 +96,12 @@ class Target:
         """A file beside another one, of its name and a suffix."""
         return cls(file.with_name(file.name + suffix), file.parent, (file.name + suffix,))
 
+    def folders(self) -> list[Path]:
+        """Folders whose names lead to the file, from its own one to that above ``folder``."""
+        if self.folder is None:
+            return [Path(os.path.realpath(self.path)).parent]
+        return [*self.path.parents[: len(self.names)], self.folder.parent]
+
     def check_writable(self) -> None:
         """Raise ``OutputUnwritable`` for a folder that is there and not writable: before anything is signed for it."""
         folder = Path(os.path.realpath(self.path)).parent if self.folder is None else self.path.parent
@@ -105,7 +111,7 @@ class Target:
             raise OutputUnwritable(f"{self.path} cannot be written: {reason}")
 
     def write(self, write: Callable[[BinaryIO], object], *, mode: int) -> None:
-        """Replace the file atomically by what ``write`` writes; its data is on disk on return.
+        """Replace the file atomically by what ``write`` writes; its data is on disk on return, its name when ``folders`` are synced.
 
         ``mode``: of a new file in place. Raises ``OutputUnwritable``, or the ``SigningError`` of ``write``; the old file stays. Where the
         disk is full it is tried once more, apart from others: the part of a larger file beside it may have filled the disk.

@@ -32,7 +32,9 @@ def replace_beneath(
     place of a folder is ``ELOOP``. ``sync``: returns when data and name are on disk. Raises ``OSError`` with
     the file's path; then the file has the old content, and no part of the new one is left.
     """
-    rewrite_beneath(folder, names, lambda stream: stream.write(data), folder_mode=folder_mode, sync=sync)
+    rewrite_beneath(
+        folder, names, lambda stream: stream.write(data), folder_mode=folder_mode, sync=sync, sync_name=sync
+    )
 
 
 def rewrite_beneath(
@@ -42,10 +44,14 @@ def rewrite_beneath(
     *,
     folder_mode: int = 0o777,
     sync: bool = False,
+    sync_name: bool = False,
 ) -> None:
-    """Replace a file as ``replace_beneath`` does, with the content that ``write`` writes. An error of ``write`` leaves the file as it was."""
+    """Replace a file as ``replace_beneath`` does, with the content that ``write`` writes. An error of ``write`` leaves the file as it was.
+
+    With ``sync`` alone its data is on disk before it has the name; the name is when the folder has been synced, or with ``sync_name``.
+    """
     try:
-        _rewrite_beneath(folder, names, write, folder_mode, sync=sync)
+        _rewrite_beneath(folder, names, write, folder_mode, sync=sync, sync_name=sync_name)
     except OSError as error:  # of an open folder it has no name, or the last part only
         raise OSError(error.errno, error.strerror, str(folder.joinpath(*names))) from error
 
@@ -57,6 +63,7 @@ def _rewrite_beneath(
     folder_mode: int,
     *,
     sync: bool,
+    sync_name: bool,
 ) -> None:
     if not folder.is_dir():
         folder.mkdir(parents=True, mode=folder_mode, exist_ok=True)
@@ -67,6 +74,8 @@ def _rewrite_beneath(
             os.close(descriptor)
             descriptor = below
         _rewrite(descriptor, names[-1], write, sync=sync)
+        if sync_name:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -97,5 +106,3 @@ def _rewrite(folder: int, name: str, write: Callable[[BinaryIO], object], *, syn
         with contextlib.suppress(OSError):
             os.unlink(part, dir_fd=folder)
         raise
-    if sync:
-        os.fsync(folder)

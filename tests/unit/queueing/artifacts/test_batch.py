@@ -7,6 +7,7 @@ import io
 import mmap
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,13 +19,14 @@ from queueing.artifacts.batch import Artifact
 from queueing.artifacts.pe import PeFile, read_pe
 from queueing.artifacts.preparation import IfSigned, Order
 from queueing.artifacts.targets import Target
-from queueing.errors import PolicyDenied
+from queueing.errors import OutputUnwritable, PolicyDenied
 from queueing.protocol import der
 from queueing.protocol.algorithms import Algorithm
 from tests.support.artifacts.local_signer import LocalSigner
 from tests.support.artifacts.pe_files import pe_file
 from tests.support.artifacts.runs import Outcomes, sign
 from tests.support.certificates import issue
+from tests.support.disk.calls import DiskCalls
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +280,38 @@ async def test_a_signature_without_fields_ends_no_run(
     with odd.open("wb") as to:
         read_pe(io.BytesIO(raw), len(raw)).write(io.BytesIO(raw), to, (signature,), "sha256")
     assert (await sign(key, odd, good)).words() == ["artifact.signed", "signed"]
+
+
+async def test_names_are_synced_once_behind_the_last_file(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place and below a folder, of which each folder on the way is synced, and the one above."""
+    made, place = files(tmp_path, 3), tmp_path.resolve()
+    disk = DiskCalls()
+    disk.record(monkeypatch)
+    await sign(key, *made)
+    await sign(key, *made, out_dir=tmp_path / "out" / "deep")
+    folders = [call.path for call in disk.made if call.name == "fsync" and call.path.is_dir()]
+    assert sorted(folders) == sorted([place, place / "out" / "deep", place / "out"])
+    assert disk.made[-1].path in folders
+
+
+@pytest.mark.parametrize(
+    "fault, told", [(errno.EIO, True), (errno.EINVAL, False), (errno.EACCES, False)], ids=str
+)
+async def test_names_that_may_not_be_on_disk_are_told_at_the_end(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int, told: bool
+) -> None:
+    """Not of a folder that this user may not list, or of a file system that syncs no folders."""
+
+    def broken(folder: Path) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(batch, "sync_folder", broken)
+    (file,) = files(tmp_path, 1)
+    with pytest.raises(OutputUnwritable, match="a power cut may undo") if told else nullcontext():
+        await sign(key, file)
+    assert signatures(file) == 1
 
 
 async def test_a_file_for_which_there_is_no_memory_fails_alone(
