@@ -74,7 +74,10 @@ class ReplyReader:
     async def run(self) -> None:
         """Read until cancelled; an idle client, which waits for no job, sends nothing."""
         while True:
-            await self._waiting.some.wait()
+            if not self._waiting.some.is_set():
+                await self._waiting.some.wait()
+                # The job's submit is sent first: Redis and a worker begin while this is prepared.
+                await asyncio.sleep(0)
             self._used = True
             try:
                 await self._settle(await self._read())

@@ -17,6 +17,7 @@ from queueing.client.delivery.reply_stream import ReplyReader
 from queueing.client.delivery.submitter import Submitter
 from queueing.protocol import keyspace
 from tests.support.fakes.queue_access import access_to
+from tests.support.fakes.submitting import FakeQueue, submission
 from tests.support.waiting import turn
 
 STREAM = keyspace.reply_prefix("acme") + "r1"
@@ -103,6 +104,25 @@ async def test_an_idle_client_reads_nothing_and_has_nothing_to_remove(
     await turn()
     await reader.remove()
     assert (stream.read_from, stream.deleted) == ([], [])
+
+
+async def test_a_job_is_submitted_before_its_result_is_asked_for(
+    stream: FakeStream, pending: PendingJobs, reader: ReplyReader
+) -> None:
+    """Redis and a worker begin with it, while the client prepares to read."""
+    queue, order = FakeQueue(), list[str]()
+    queue.hangs = True
+    submitter = Submitter(queue, pending)
+    sending = asyncio.ensure_future(submitter.run())
+    await turn()
+    with pending.waiting("a", submission("a")) as (job, _):
+        submitter.post(job)
+        while not (queue.sent and stream.read_from):
+            order += ["submit"] * bool(queue.sent) + ["read"] * bool(stream.read_from)
+            await turn(1)
+    assert order[:1] == ["submit"]
+    sending.cancel()
+    await asyncio.wait((sending,))
 
 
 async def test_what_was_read_is_trimmed_once_it_is_a_mebibyte(
