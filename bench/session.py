@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import shutil
 import sys
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import queueing
+import workers
 from bench.alternation import Course, first_look
 from bench.ceiling.measure import QUICK_DRIVES, CeilingSession, drives
 from bench.ceiling.probe import Drive, Loop
@@ -180,12 +183,22 @@ def in_a_line(row: Row) -> str:
 @contextlib.contextmanager
 def open_session(pace: Pace) -> Iterator[Session]:
     """A session in a directory of its own; logs go to ``build/bench/logs``, the rest is removed."""
+    compile_packages()
     directory = Path(tempfile.mkdtemp(prefix="sgb-"))
     try:
         yield Session(directory, pace)
     finally:
         _keep_logs(directory)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def compile_packages() -> None:
+    """Compile what the measured processes import, as an installation does: a checkout is compiled by each of them, where
+    ``PYTHONDONTWRITEBYTECODE`` is set.
+    """
+    for package in (queueing, workers):
+        for folder in package.__path__:
+            compileall.compile_dir(folder, quiet=2)
 
 
 def _keep_logs(directory: Path) -> None:
