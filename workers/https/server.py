@@ -180,6 +180,15 @@ class _Connection(RequestHandler):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Take bytes. The parser in Python fails at a length of more digits than ``int()`` reads; llhttp, in C, refuses it itself."""
+        try:
+            super().data_received(data)
+        except ValueError:
+            self._server.site.no_http()  # counts it
+            if self.transport is not None:
+                self.transport.abort()
+
     def pause_writing(self) -> None:
         """Called when too many bytes are unread."""
         super().pause_writing()
@@ -204,6 +213,8 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
-        """Answer in place of aiohttp's, which repeats the request."""
+        """Answer in place of aiohttp's, which repeats the request. A client that has gone is no fault of the site."""
         site = self._server.site
+        if isinstance(exc, ConnectionError) and (self.transport is None or self.transport.is_closing()):
+            return web.Response()  # is not sent
         return site.failed(exc) if status >= 500 else site.no_http()

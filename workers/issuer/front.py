@@ -120,6 +120,7 @@ class Front:
         if request.method != "POST":
             return _response(405, GrantMalformed("a request for a grant is a POST"))
         try:
+            self._lane.check_room()  # what is sent away anyway need not send its body
             body = await receive(request, UncountedBody(), most_bytes=MAX_REQUEST_BYTES, within_s=BODY_S)
             with self._places.held(self._tenant(body)):
                 answer = await self._lane.ask(body, _certificate(request), check=request.path == CHECK_PATH)

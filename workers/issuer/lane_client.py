@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 from queueing.aio.backoff import Backoff
@@ -60,19 +60,19 @@ class LaneClient:
         """Number of requests that have no answer yet."""
         return len(self._waiting)
 
+    def check_room(self) -> None:
+        """Raise ``IssuerUnavailable`` where no request would be taken now: no lane is logged in, or too many wait."""
+        self._usable_writer()
+
     async def ask(self, body: bytes, certificate: bytes, *, check: bool) -> Granted | Judged | Refused:
         """The lane's answer. Raises ``IssuerUnavailable`` where there is no lane, too many wait, or it takes too long."""
-        # A transport that has met the lane's end is closed before `run` has read of it; to write to it is an error then.
-        if not self.ready or self._writer is None or self._writer.is_closing():
-            raise IssuerUnavailable("the issuer's lane is not logged in", retry_after_s=_RETRY_AFTER_S)
-        if len(self._waiting) >= MOST_WAITING:
-            raise IssuerUnavailable(f"{MOST_WAITING} requests wait before", retry_after_s=_RETRY_AFTER_S)
+        writer = self._usable_writer()
         self._last += 1
         number = self._last
         answer: asyncio.Future[Granted | Judged | Refused] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
-            self._writer.write(encode_frame(RequestGrant(number, body, certificate, check)))
+            writer.write(encode_frame(RequestGrant(number, body, certificate, check)))
             async with asyncio.timeout(ANSWER_S):
                 return await answer
         except TimeoutError:
@@ -81,6 +81,14 @@ class LaneClient:
             ) from None
         finally:
             self._waiting.pop(number, None)
+
+    def _usable_writer(self) -> StreamWriter:
+        # A transport that has met the lane's end is closed before `run` has read of it; to write to it is an error then.
+        if not self.ready or self._writer is None or self._writer.is_closing():
+            raise IssuerUnavailable("the issuer's lane is not logged in", retry_after_s=_RETRY_AFTER_S)
+        if len(self._waiting) >= MOST_WAITING:
+            raise IssuerUnavailable(f"{MOST_WAITING} requests wait before", retry_after_s=_RETRY_AFTER_S)
+        return self._writer
 
     async def run(self) -> None:
         """Stay connected to a lane until cancelled."""
@@ -139,7 +147,8 @@ class LaneClient:
         if place is not None:
             return *await asyncio.open_unix_connection(str(place)), None
         ours, theirs = socket.socketpair()
-        with theirs:
+        with ExitStack() as unless_started, theirs:
+            unless_started.callback(ours.close)
             words = ["--config", str(self._configuration.file), "--child-of", str(os.getpid())]
             environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
             process = await asyncio.create_subprocess_exec(
@@ -150,8 +159,14 @@ class LaneClient:
                 env=environment | self._configuration.token_settings.environment,
                 start_new_session=True,  # a terminal's Ctrl-C ends the front, which then ends its lane
             )  # fmt: skip
-        ours.setblocking(False)
-        return *await asyncio.open_unix_connection(sock=ours), process
+            unless_started.pop_all()
+        try:
+            ours.setblocking(False)
+            return *await asyncio.open_unix_connection(sock=ours), process
+        except BaseException:  # `run` knows of neither
+            ours.close()
+            await _ended(process)
+            raise
 
 
 async def _ended(process: Process) -> None:

@@ -78,6 +78,8 @@ BAD = {
     "a path of 10 kB": (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: relay\r\n\r\n", 400),
     "1,000,000 headers": (HEAD + b"X: 1\r\n" * 1_000_000 + b"\r\n", 400),
     "two lengths": (HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+    "a length of 5,000 digits": (HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
+    "2 MiB that wait for a word": (HEAD + b"Expect: 100-continue\r\nContent-Length: 2097152\r\n\r\n", 413),
     "a negative length": (HEAD + b"Content-Length: -1\r\n\r\n", 400),
     "length and chunks": (HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "chunks that are none": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzzz\r\n", 400),

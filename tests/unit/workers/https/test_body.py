@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
 from queueing.errors import Denied, EnvelopeMalformed, LimitRate, QueueUnavailable, SigningError
 from workers.https.answers import UnknownPath, json_answer, status_of
@@ -16,6 +17,9 @@ from workers.https.body import BodyBroken, BodyTooLarge, BodyTooSlow, UncountedB
 
 class Request:
     """A request whose body comes in these parts; an exception is raised, None never comes."""
+
+    content_length = None
+    headers: Final = CIMultiDict[str]()
 
     def __init__(self, *parts: bytes | Exception | None) -> None:
         self._parts = parts

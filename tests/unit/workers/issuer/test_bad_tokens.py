@@ -9,10 +9,11 @@ import gc
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import jwt
 import pytest
+from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
 from queueing.errors import BY_REASON
@@ -70,6 +71,8 @@ class Request:
 
     path = PATH
     method = "POST"
+    content_length = None
+    headers: Final = CIMultiDict[str]()
     transport = None
 
     def __init__(self, body: bytes) -> None:
@@ -100,6 +103,9 @@ class FrontSetup:
             refresh=self,
         )
         self.front = Front(configuration, cast("LaneClient", self), IssuerMetrics(self.registry))
+
+    def check_room(self) -> None:
+        """There is room."""
 
     async def ask(self, body: bytes, certificate: bytes, *, check: bool) -> Granted | Judged | Refused:
         """The lane."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
+from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
 from queueing.errors import IssuerUnavailable
@@ -37,13 +38,17 @@ class Post:
 
     path = PATH
     method = "POST"
+    content_length = None
+    headers: Final = CIMultiDict[str]()
     transport = None
+    read = False
 
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.content = self
 
     async def iter_any(self) -> AsyncIterator[bytes]:
+        self.read = True
         yield self._body
 
 
@@ -53,6 +58,11 @@ class SlowLane:
     def __init__(self) -> None:
         self.asked = 0
         self.may_answer = asyncio.Event()
+        self.logged_in = True
+
+    def check_room(self) -> None:
+        if not self.logged_in:
+            raise IssuerUnavailable("no lane", retry_after_s=2.0)
 
     async def ask(self, body: bytes, certificate: bytes, *, check: bool) -> Refused:
         del body, certificate, check
@@ -156,3 +166,14 @@ def test_the_first_place_of_a_tenant_may_be_the_last_one() -> None:
 def test_the_tenant_is_read_from_any_bytes(body: bytes, tenant: str) -> None:
     """Of two, the last one; the lane refuses the request."""
     assert tenant_of(body) == tenant
+
+
+async def test_a_body_is_not_received_while_the_lane_takes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that waits for a word before it sends its body is told at once when to come again."""
+    setup = FrontSetup(tmp_path, monkeypatch)
+    setup.lane.logged_in = False
+    post = Post(setup.bodies["acme"])
+    answer = await setup.front.answer(cast("BaseRequest", post))
+    assert (post.read, answer.status, answer.headers["Retry-After"]) == (False, 503, "2")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
 from queueing.client.delivery import relay_messages as messages
@@ -28,6 +29,8 @@ class Post:
     """A POST of which it is known whether its body was read."""
 
     method = "POST"
+    content_length = None
+    headers: Final = CIMultiDict[str]()
     read = False
 
     def __init__(self, path: str) -> None:
