@@ -91,6 +91,11 @@ def sigmill(*words: str | Path, config: Path | None = None) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def with_defaults(options: Mapping[str, str | Path], *words: str | Path) -> list[str | Path]:
+    """The words, behind these options of one value, of which those are left out that the words have themselves."""
+    return [*(part for each in options.items() if each[0] not in words for part in each), *words]
+
+
 async def start_sigmill(
     *words: str | Path, environ: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Final, NamedTuple
 
 import click
+
+from workers.cli.shell.output import Output
 
 
 class LazyCommand(NamedTuple):
@@ -183,7 +186,20 @@ WORKERS: Final[dict[str, LazyCommand]] = {
 }
 
 
-class LazyGroup(click.Group):
+class CheckedGroup(click.Group):
+    """A group whose commands take an option of one value once."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Command of the first argument. Fails where it gets an option of one value twice."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            _refuse_repeated(click.Context(command, ctx, name, **command.context_settings), rest)
+        return name, command, rest
+
+
+class LazyGroup(CheckedGroup):
     """A group that imports a command's module when the command is called."""
 
     def __init__(self, *, table: Mapping[str, LazyCommand], **attributes: object) -> None:
@@ -218,3 +234,23 @@ class LazyGroup(click.Group):
         rows = [(name, self._table[name].summary) for name in self.list_commands(ctx) if name in self._table]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _refuse_repeated(ctx: click.Context, arguments: list[str]) -> None:
+    """Fail for an option of one value that is given twice. click takes the last one, so that `stop --subject A --subject B` would leave A
+    its rights.
+    """
+    try:
+        _, _, given = ctx.command.make_parser(ctx).parse_args([*arguments])
+    except click.UsageError:
+        return  # the command says so itself
+    single = [each for each in given if isinstance(each, click.Option) and _has_one_value(each)]
+    for option, times in Counter(single).items():
+        if times > 1:
+            ctx.ensure_object(Output).as_json |= any(each.name == "as_json" for each in given)
+            ctx.fail(f"`{option.opts[-1]}` takes one value and is given {times} times. Give it once.")
+
+
+def _has_one_value(option: click.Option) -> bool:
+    """Whether a second value would replace the first. A flag says the same each time, unless it has an opposite."""
+    return not (option.multiple or option.count or (option.is_flag and not option.secondary_opts))

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.support.disk.disks import fill, small_disk
 from tests.support.fakes.key_sites import events_of, logins_of
-from tests.support.sigmill_cli import Ran, sigmill
+from tests.support.sigmill_cli import Ran, sigmill, with_defaults
 from tests.support.tools import tool
 from workers.config.loading import load_configuration, load_scope
 from workers.token_admin.login_records import user_name
@@ -47,8 +47,10 @@ def create(
     token: str = "acme",  # noqa: S107
 ) -> Ran:
     """``keys create`` for acme without a statement, in JSON: the service key of the site is in no token."""
-    words = ["keys", "create", "--tenant", "acme", "--key", key, "--token", token, "--type", kind]
-    return sigmill(*words, "--no-origin", "--json", *more, config=site.config)
+    options = {"--tenant": "acme", "--key": key, "--token": token, "--type": kind}
+    return sigmill(
+        "keys", "create", *with_defaults(options, *more), "--no-origin", "--json", config=site.config
+    )
 
 
 def adopt(site: OperatorSite, *more: str) -> Ran:

@@ -13,7 +13,7 @@ from tests.support.artifacts.pe_files import pe_file
 from tests.support.certificates import issue, pem
 from tests.support.disk.disks import fill, remount, small_disk
 from tests.support.farm.farm import Farm
-from tests.support.sigmill_cli import Ran, run_sigmill
+from tests.support.sigmill_cli import Ran, run_sigmill, with_defaults
 
 
 @pytest.fixture
@@ -38,9 +38,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 async def sign_file(farm: Farm, chain: Path, *words: str | Path) -> Ran:
-    config = str(farm.client_toml())
-    options = ("--config", config, "--key", "release", "--certificate", chain)
-    return await run_sigmill("sign-file", *options, *words)
+    options = {"--config": farm.client_toml(), "--key": "release", "--certificate": chain}
+    return await run_sigmill("sign-file", *with_defaults(options, *words))
 
 
 async def test_files_are_signed_and_a_rerun_signs_the_rest(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from workers.cli.commands import CheckedGroup
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 
 
-@click.group()
+@click.group(cls=CheckedGroup)
 def bench() -> None:
     """Measure this machine, or plan a larger one. Needs Redis, SoftHSM and cc (`ops/bootstrap` installs them)."""
 
