@@ -87,7 +87,14 @@ class TokenClient:
         self._socket.settimeout(timeout_s)
         self._failed = 0
         try:
-            self._socket.connect(unquote_to_bytes(path))
+            self._start(unquote_to_bytes(path))
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _start(self, path: bytes) -> None:
+        try:
+            self._socket.connect(path)
             self._socket.sendall(b"\0")
             self._receive(1)
         except OSError as error:

@@ -20,6 +20,7 @@ import msgspec
 from queueing.errors import ConfigError, IssuerUnavailable, SigningError
 from queueing.files.durable_file import make_folder
 from queueing.protocol.algorithms import Algorithm
+from workers.host_socket import bind_at
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.keys import find_key
 from workers.hsm.process_hardening import each_call_within
@@ -66,13 +67,14 @@ class IssuerLane:
         self._serve(issuer, connection)
 
     def serve_host(self, place: Path) -> None:
-        """Log in, then listen at ``place`` and answer fronts of the uid ``front_uid``, one at a time, for ever."""
+        """Log in, then listen at ``place`` and answer fronts of the uid ``front_uid``, one at a time, for ever.
+
+        Raises ``ConfigError`` where it cannot listen there.
+        """
         issuer = self._start()
         uid = os.getuid() if self._configuration.front_uid is None else self._configuration.front_uid
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            place.unlink(missing_ok=True)
-            listener.bind(str(place))
-            place.chmod(0o666)  # the peer's uid decides, not the mode: front and lane need not share a group
+        setting = str(self._configuration.file)
+        with bind_at(place, socket.SOCK_STREAM, file=setting, key="issuer.socket") as listener:
             listener.listen(4)
             while True:
                 connection, _ = listener.accept()

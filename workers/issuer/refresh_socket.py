@@ -11,6 +11,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from workers.host_socket import bind_at
+
 _MOST_BYTES: Final = 64
 
 
@@ -32,13 +34,10 @@ class RefreshSender:
 
 
 class RefreshListener:
-    """The host's end."""
+    """The host's end. ``file``: the issuer's, for the ``ConfigError`` where it cannot listen at ``place``."""
 
-    def __init__(self, place: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        place.unlink(missing_ok=True)
-        self._socket.bind(str(place))
-        place.chmod(0o666)
+    def __init__(self, place: Path, *, file: str = "issuer.toml") -> None:
+        self._socket = bind_at(place, socket.SOCK_DGRAM, file=file, key="issuer.refresh_socket")
 
     def close(self) -> None:
         """Close the socket."""

@@ -70,7 +70,7 @@ def _watch(configuration: IssuerConfiguration, refresher: KeyRefresher) -> Exit:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     place = configuration.refresh_socket
-    listener = None if place is None else RefreshListener(place)
+    listener = None if place is None else RefreshListener(place, file=str(configuration.file))
     refresher.watch(listener, stop)
     flush_logs()
     return Exit.DONE

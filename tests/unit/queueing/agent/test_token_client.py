@@ -103,3 +103,27 @@ def test_an_answer_with_other_attributes_is_told() -> None:
 def test_pss_parameters_are_three_numbers() -> None:
     """CK_RSA_PKCS_PSS_PARAMS: hash, mask, salt of the hash's length."""
     assert struct.unpack(">QQQ", pss_parameters("sha384")) == (0x260, 3, 48)
+
+
+class NoAgent:
+    """A socket at which no agent answers."""
+
+    closed = False
+
+    def settimeout(self, timeout_s: float | None) -> None:
+        """It does not wait."""
+
+    def connect(self, path: bytes) -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_connection_that_fails_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller has no client yet that it could close."""
+    no_agent = NoAgent()
+    monkeypatch.setattr("queueing.agent.token_client.socket.socket", lambda *_: no_agent)
+    with pytest.raises(TokenRefused):
+        TokenClient("unix:path=/run/none")
+    assert no_agent.closed

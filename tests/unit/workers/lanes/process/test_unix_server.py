@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
 import struct
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from workers.lanes.process.unix_server import _accept
+
+if TYPE_CHECKING:
+    import socket
 
 WORKER_UID = 4711
 
@@ -37,15 +38,6 @@ class Listener:
     waiting: list[Connection]
     asked: list[Connection] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def bind(self, place: str) -> None:
-        Path(place).touch()
-
     def listen(self, backlog: int) -> None:
         pass
 
@@ -55,14 +47,10 @@ class Listener:
 
 
 @pytest.mark.parametrize("stranger", [0, WORKER_UID - 1, os.getuid()])
-def test_a_lane_serves_the_workers_uid_alone(
-    stranger: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lane_serves_the_workers_uid_alone(stranger: int) -> None:
     """Every connection but the worker's is closed, also one of root or of the lane's own user."""
     strangers, worker = [Connection(stranger), Connection(stranger)], Connection(WORKER_UID)
-    listener = Listener([*strangers, worker])
-    monkeypatch.setattr(socket, "socket", lambda *_: listener)
-    accepted: object = _accept(str(tmp_path / "lane"), WORKER_UID)
+    accepted: object = _accept(cast("socket.socket", Listener([*strangers, worker])), WORKER_UID)
     assert accepted is worker
     assert [each.closed for each in strangers] == [True, True]
     assert not worker.closed
