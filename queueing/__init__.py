@@ -6,6 +6,7 @@ agent         PKCS#11 token on a unix socket, for tools of a build host
 artifacts     files signed natively: Authenticode, CMS
 aio           asyncio building blocks
 broker        the queue: submit, claim, extend, commit, nack, dead letters
+child_group   child processes in a group of their own: their output within bounds, and their end
 client        ``SigningClient`` and its parts
 config        reading of configuration
 coordination  registry, feeds and counters that workers share in Redis

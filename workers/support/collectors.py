@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from queueing.child_group import run_in_group
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.files.folders import entries_below
@@ -144,7 +145,7 @@ def _command(file: Path, words: tuple[str, ...]) -> str:
 
 def _run(words: list[str]) -> str:
     try:
-        done = subprocess.run(words, capture_output=True, check=False, timeout=COMMAND_TIMEOUT_S)
+        done = run_in_group(words, timeout_s=COMMAND_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise PartFailed(f"timed out after {COMMAND_TIMEOUT_S:.0f} s") from None
     out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import shutil
 import signal
 import subprocess
 import threading
-import time
 from typing import TYPE_CHECKING, Final
 
+from queueing.child_group import end_with_group, read_output
 from queueing.errors import ConfigError
 from workers.patience import telling
 
@@ -22,7 +21,6 @@ TIMEOUT_S: Final = 120.0
 """An HSM signs a chain of attestations in seconds; a program that asks at a terminal would wait for ever."""
 
 LARGEST_BYTES: Final = 1024 * 1024
-_SAID_BYTES: Final = 4096
 _HELD: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,10 +36,10 @@ def run_evidence(
         with _signals_held():
             process = _started(token, command, environment)
         with telling(f"the evidence command of token `{token}`, for {timeout_s:g} s at most"):
-            output, said = _read(process, time.monotonic() + timeout_s)
+            output, said = read_output(process, timeout_s=timeout_s, most_bytes=LARGEST_BYTES)
     finally:
         if process is not None:
-            _end(process)
+            end_with_group(process)
     code = process.returncode
     if output is None:
         raise _failed(
@@ -72,16 +70,6 @@ def _started(token: str, command: tuple[str, ...], environment: Mapping[str, str
         )
     except OSError as error:
         raise _failed(token, command, f"cannot be started ({error.strerror})") from error
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and its group, which has all that it started but what left its session, unless they have ended."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
-    process.wait()
 
 
 @contextlib.contextmanager
@@ -119,33 +107,3 @@ def _failed(token: str, command: tuple[str, ...], why: str) -> ConfigError:
         f"`{command[0]}` {why}",
         "Run the command by hand, and correct `evidence`.",
     )
-
-
-def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes | None, bytes]:
-    """Output up to the largest size, and the last words on stderr; None where the time was over before its end."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    output, said = bytearray(), bytearray()
-    with selectors.DefaultSelector() as selector:
-        for stream in (process.stdout, process.stderr):
-            selector.register(stream, selectors.EVENT_READ)
-        while selector.get_map():
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                return None, bytes(said)
-            for key, _ in selector.select(left_s):
-                chunk = os.read(key.fd, 65_536)
-                if not chunk:
-                    selector.unregister(key.fileobj)
-                elif key.fileobj is process.stdout:
-                    output += chunk
-                else:
-                    said = (said + chunk)[-_SAID_BYTES:]
-            if len(output) > LARGEST_BYTES:
-                break
-        else:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(deadline - time.monotonic(), 0.1))
-                return bytes(output), bytes(said)
-            return None, bytes(said)
-    return bytes(output), bytes(said)

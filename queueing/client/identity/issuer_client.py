@@ -94,7 +94,8 @@ class IssuerClient:
                 context.load_cert_chain(identity.certificate_file, identity.private_key_file)
             except (OSError, ssl.SSLError) as error:
                 raise IdentityUnavailable(
-                    f"the certificate of the identity cannot be used: {error}",
+                    f"the certificate {identity.certificate_file} with the key {identity.private_key_file} cannot be used: "
+                    f"{error.strerror or error}",
                     hint="Name the certificate and its unencrypted key, in PEM, in `identity` of client.toml.",
                 ) from None
         return context

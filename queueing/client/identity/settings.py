@@ -69,6 +69,8 @@ class IdentitySettings(
             raise ConfigError(
                 file, "identity", f"{wanted} is missing", f'`from = "{self.platform}"` needs it.'
             )
+        if self.command and not self.command[0]:
+            raise ConfigError(file, "identity.command[0]", "is empty", "Name the program to run.")
         if self.bound and self.platform != "github":
             problem = f"is not possible for {self.platform}, whose tokens have a given audience"
             raise ConfigError(file, "identity.bound", problem, "Remove it.")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
-import signal
 import subprocess
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Protocol
 from urllib.parse import quote
 
 import msgspec
 
+from queueing.child_group import end_with_group, kill_group, read_output
 from queueing.client.identity.requests import Request, RequestFailed, send
 from queueing.client.identity.settings import url_problem
 from queueing.errors import ConfigError, IdentityUnavailable
@@ -33,6 +31,10 @@ _MOST_BYTES: Final = MAX_TOKEN_CHARACTERS + 2
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 _REQUEST_S: Final = 15.0
 
+_FILE_HINT: Final = (
+    "Name the file in `identity`, and have the platform write the token into it, and nothing else."
+)
+_COMMAND_HINT: Final = "Run the command by hand; it has to print the token alone, and end with 0."
 _GITHUB_HINT: Final = "Give the job `permissions: id-token: write`."
 _AZURE_HINT: Final = "Map the token into the step: `env: SYSTEM_ACCESSTOKEN: $(System.AccessToken)`."
 
@@ -62,9 +64,7 @@ class VariableToken:
 
     async def token(self) -> str:
         """The variable's text."""
-        return _checked(
-            _variable(self._environment, self._variable, self._hint), f"the variable {self._variable}"
-        )
+        return _token_of(self._environment, self._variable, self._hint)
 
 
 class FileToken:
@@ -79,9 +79,9 @@ class FileToken:
             raw = await asyncio.to_thread(read_regular, Path(self._path), largest_bytes=_MOST_BYTES)
         except OSError as error:
             raise IdentityUnavailable(
-                f"the file of the token, {self._path}, cannot be read: {error.strerror}"
+                f"the file of the token, {self._path}, cannot be read: {error.strerror}", hint=_FILE_HINT
             ) from None
-        return _checked(raw.decode("utf-8", "replace"), f"the file {self._path}")
+        return _checked(raw.decode("utf-8", "replace"), f"the file {self._path}", _FILE_HINT)
 
 
 class CommandToken:
@@ -92,46 +92,52 @@ class CommandToken:
         self._timeout_s = timeout_s
 
     async def token(self) -> str:
-        """The command's output. The command is killed when its time is over; its stderr is that of this process."""
+        """The command's output; its stderr is that of this process. When its time is over, or this call is cancelled, it is killed with
+        all that it started.
+        """
         name = self._command[0]
+        started: list[subprocess.Popen[bytes]] = []
         try:
-            printed, code = await asyncio.to_thread(_run, self._command, self._timeout_s)
+            printed, code = await asyncio.to_thread(_run, self._command, self._timeout_s, started)
         except (OSError, ValueError) as error:
-            raise IdentityUnavailable(f"the command {name} cannot be run: {error}") from None
-        if code is None:
-            raise IdentityUnavailable(f"the command {name} takes longer than {self._timeout_s:g} s")
-        if code != 0:
-            raise IdentityUnavailable(f"the command {name} failed with exit code {code}")
-        return _checked(printed.decode("utf-8", "replace"), f"the output of {name}")
+            raise IdentityUnavailable(
+                f"the command {name} cannot be run: {error}", hint=_COMMAND_HINT
+            ) from None
+        except asyncio.CancelledError:
+            for process in started:
+                if process.returncode is None:
+                    kill_group(process)
+            raise
+        if printed is None:
+            raise IdentityUnavailable(
+                f"the command {name} takes longer than {self._timeout_s:g} s, or a program that it started holds its output",
+                hint="Have it end in that time, or give `identity` a longer `command_timeout_s`.",
+            )
+        if code != 0 and len(printed) <= _MOST_BYTES:  # one that prints more was killed
+            ended = f"failed with exit code {code}" if code > 0 else f"was ended by signal {-code}"
+            raise IdentityUnavailable(f"the command {name} {ended}", hint=_COMMAND_HINT)
+        return _checked(printed.decode("utf-8", "replace"), f"the output of {name}", _COMMAND_HINT)
 
 
-def _run(command: tuple[str, ...], timeout_s: float) -> tuple[bytes, int | None]:
-    """Output, of which no more is read than a token may have, and exit code; None where its time was over."""
-    with subprocess.Popen(
+def _run(
+    command: tuple[str, ...], timeout_s: float, started: list[subprocess.Popen[bytes]]
+) -> tuple[bytes | None, int]:
+    """Output, of which no more is read than a token may have, or None where its time was over; and the exit code. The process is put
+    into ``started``. It is killed with its group, unless it has ended: then what it started may continue.
+    """
+    process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
-    ) as process:
-        over = threading.Event()
-
-        def end() -> None:
-            over.set()
-            _kill(process)
-
-        timer = threading.Timer(timeout_s, end)
-        timer.start()
-        try:
-            printed = b"" if process.stdout is None else process.stdout.read(_MOST_BYTES + 1)
-            if len(printed) > _MOST_BYTES:
-                _kill(process)
-            code = process.wait()
-        finally:
-            timer.cancel()
-    return printed, None if over.is_set() else code
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill it with its children, which may hold its output open."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    )
+    started.append(process)
+    printed = None
+    try:
+        printed, _ = read_output(process, timeout_s=timeout_s, most_bytes=_MOST_BYTES)
+    finally:
+        if printed is None or process.returncode is None:
+            end_with_group(process)
+        elif process.stdout is not None:
+            process.stdout.close()
+    return printed, process.returncode
 
 
 class _GithubAnswer(msgspec.Struct, frozen=True):
@@ -151,13 +157,15 @@ class GithubToken:
     async def token(self) -> str:
         """A new token, by a request to the runner's service."""
         url = _variable(self._environment, "ACTIONS_ID_TOKEN_REQUEST_URL", _GITHUB_HINT)
-        bearer = _bearer(self._environment, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", _GITHUB_HINT)
+        bearer = _token_of(self._environment, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", _GITHUB_HINT)
         joint = "&" if "?" in url else "?"
         body = await _platform(
             f"{url}{joint}audience={quote(self._audience, safe='')}", bearer, None, _GITHUB_HINT
         )
         try:
-            return _checked(msgspec.json.decode(body, type=_GithubAnswer).value, "GitHub's answer")
+            return _checked(
+                msgspec.json.decode(body, type=_GithubAnswer).value, "GitHub's answer", _GITHUB_HINT
+            )
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise IdentityUnavailable("GitHub's answer has no token") from None
 
@@ -179,11 +187,13 @@ class AzureToken:
     async def token(self) -> str:
         """A new token, by a request to the collection's service."""
         url = _variable(self._environment, "SYSTEM_OIDCREQUESTURI", _AZURE_HINT)
-        bearer = _bearer(self._environment, "SYSTEM_ACCESSTOKEN", _AZURE_HINT)
+        bearer = _token_of(self._environment, "SYSTEM_ACCESSTOKEN", _AZURE_HINT)
         query = "?api-version=7.1" + (f"&serviceConnectionId={self._connection}" if self._connection else "")
         body = await _platform(url + query, bearer, b"", _AZURE_HINT)
         try:
-            return _checked(msgspec.json.decode(body, type=_AzureAnswer).oidc_token, "Azure's answer")
+            return _checked(
+                msgspec.json.decode(body, type=_AzureAnswer).oidc_token, "Azure's answer", _AZURE_HINT
+            )
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise IdentityUnavailable("Azure's answer has no token") from None
 
@@ -218,8 +228,12 @@ def source_of(
 
 async def _platform(url: str, bearer: str, body: bytes | None, hint: str) -> bytes:
     """Body of the answer of a platform's service to its own bearer token."""
-    if url_problem(url) is not None:
-        raise IdentityUnavailable("the platform's address for tokens is not https", hint=hint)
+    problem = url_problem(url)
+    if problem is not None:
+        raise IdentityUnavailable(
+            f"the platform's address for tokens {problem}",
+            hint="Leave the variable as the platform sets it.",
+        )
     headers = {"Authorization": f"Bearer {bearer}", "Accept": "application/json", "User-Agent": "sigmill"}
     if body is not None:
         headers["Content-Type"] = "application/json"
@@ -236,19 +250,22 @@ async def _platform(url: str, bearer: str, body: bytes | None, hint: str) -> byt
 def _variable(environment: Mapping[str, str], name: str, hint: str) -> str:
     text = environment.get(name, "")
     if not text:
-        raise IdentityUnavailable(f"the environment variable {name} is missing", hint=hint)
+        raise IdentityUnavailable(f"the environment variable {name} is missing or empty", hint=hint)
     return text
 
 
-def _bearer(environment: Mapping[str, str], name: str, hint: str) -> str:
-    """The platform's own token, as a header can have it: of one that it cannot, ``http.client`` would quote all."""
-    return _checked(_variable(environment, name, hint), f"the variable {name}")
+def _token_of(environment: Mapping[str, str], name: str, hint: str) -> str:
+    """A token in a variable; so also the platform's own one: of a header that cannot be sent, ``http.client`` would quote all."""
+    return _checked(_variable(environment, name, hint), f"the variable {name}", hint)
 
 
-def _checked(text: str, place: str) -> str:
+def _checked(text: str, place: str, hint: str) -> str:
     token = text.strip(" \t\r\n")
-    if not _TOKEN.match(token):
-        raise IdentityUnavailable(
-            f"{place} is no token: that is one word of printable ASCII, of at most {MAX_TOKEN_CHARACTERS} characters"
-        )
-    return token
+    if _TOKEN.match(token):
+        return token
+    problem = "has blanks, line ends, or characters that are not printable ASCII"
+    if not token:
+        problem = "is empty"
+    elif len(text) > MAX_TOKEN_CHARACTERS:
+        problem = f"has more than {MAX_TOKEN_CHARACTERS} characters"
+    raise IdentityUnavailable(f"{place} is no token: it {problem}", hint=hint)

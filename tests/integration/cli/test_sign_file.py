@@ -38,7 +38,11 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 async def sign_file(farm: Farm, chain: Path, *words: str | Path) -> Ran:
-    options = {"--config": farm.client_toml(), "--key": "release", "--certificate": chain}
+    options: dict[str, str | Path] = {
+        "--config": farm.client_toml(),
+        "--key": "release",
+        "--certificate": chain,
+    }
     return await run_sigmill("sign-file", *with_defaults(options, *words))
 
 

@@ -59,6 +59,11 @@ def test_a_client_with_an_identity_needs_no_key(tmp_path: Path) -> None:
         (IDENTITY.replace('file = "token"', 'files = "token"'), "identity.files", "not known"),
         (IDENTITY.replace(', file = "token"', ""), "identity", "`file` is missing"),
         (IDENTITY.replace('from = "file"', 'from = "github"'), "identity", "`audience` is missing"),
+        (
+            IDENTITY.replace('from = "file", file = "token"', 'from = "command", command = [""]'),
+            "identity.command[0]",
+            "is empty",
+        ),
         (IDENTITY.replace('file = "token"', 'file = "t", certificate_file = "c"'), "identity", "one pair"),
         (IDENTITY.replace('file = "token"', 'file = "t", variable = "A B"'), "identity.variable", ""),
     ],

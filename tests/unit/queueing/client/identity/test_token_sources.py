@@ -114,7 +114,7 @@ async def test_the_platforms_bearer_token_does_not_go_in_the_clear() -> None:
         error = await told(
             IdentitySettings(platform="github", audience="a"), {**GITHUB, "ACTIONS_ID_TOKEN_REQUEST_URL": url}
         )
-        assert "https" in error.message
+        assert error.message.startswith("the platform's address for tokens ")
 
 
 async def test_a_bearer_token_with_a_line_end_is_sent_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +170,53 @@ async def test_a_file_that_is_no_token_is_told(tmp_path: Path, content: bytes) -
     assert str(file) in (await told(IdentitySettings(platform="file", file=f"{file}.gone"), {})).message
 
 
+VALUES = {
+    "empty": (" \n", "it is empty"),
+    "too long": ("x" * 16_385, "it has more than 16384 characters"),
+    "two lines": (
+        "head.secret\nsecret",
+        "it has blanks, line ends, or characters that are not printable ASCII",
+    ),
+    "no ASCII": ("\ufeffhead.secret", "it has blanks, line ends, or characters that are not printable ASCII"),
+}
+
+
+@pytest.mark.parametrize("platform", ["gitlab", "file", "command"])
+@pytest.mark.parametrize("kind", VALUES)
+async def test_a_value_that_is_no_token_is_told_with_what_to_do(
+    kind: str, platform: str, tmp_path: Path
+) -> None:
+    """The sentence says what is wrong with it, and the hint is of that source alone."""
+    value, problem = VALUES[kind]
+    file = tmp_path / "token"
+    file.write_text(value)
+    settings, hint = {
+        "gitlab": (IdentitySettings(platform="gitlab", variable="SIGN_TOKEN"), "`id_tokens`"),
+        "file": (IdentitySettings(platform="file", file=str(file)), "Name the file"),
+        "command": (
+            IdentitySettings(platform="command", command=("cat", str(file))),
+            "Run the command by hand",
+        ),
+    }[platform]
+    error = await told(settings, {"SIGN_TOKEN": value})
+    assert error.message.endswith(f"is no token: {problem}")
+    assert hint in error.hint
+    assert "GitHub" not in error.hint
+
+
+async def test_the_end_of_a_command_is_told() -> None:
+    """By its signal, where it was ended by one."""
+    error = await told(command("import os; os.kill(os.getpid(), 9)"), {})
+    assert "was ended by signal 9" in error.message
+
+
+async def test_an_address_of_the_platform_that_is_none_is_told_as_that() -> None:
+    """And not as one that is not https."""
+    github = IdentitySettings(platform="github", audience="a")
+    error = await told(github, {**GITHUB, "ACTIONS_ID_TOKEN_REQUEST_URL": "https://runner.example/a b"})
+    assert error.message == "the platform's address for tokens is no address"
+
+
 def command(script: str, *, timeout_s: float = 30.0) -> IdentitySettings:
     return IdentitySettings(
         platform="command", command=(sys.executable, "-c", script), command_timeout_s=timeout_s
@@ -190,7 +237,7 @@ async def test_a_command_has_a_time_and_a_size() -> None:
     hanging = command(silent, timeout_s=0.2)
     assert "longer than 0.2 s" in (await told(hanging, {})).message
     flood = command("while True: print('x' * 1000)")
-    assert (await told(flood, {})).retryable
+    assert "is no token" in (await told(flood, {})).message
 
 
 async def test_a_certificate_is_an_identity_without_a_token() -> None:
