@@ -19,6 +19,11 @@ async def in_daemon_thread(call: Callable[[*Arguments], T], *arguments: *Argumen
     be cancelled, and takes up to thirty seconds where the resolver does not answer. So it is for calls that leave nothing
     half done, and not for those that write files.
     """
+    return await asyncio.wrap_future(started_in_daemon_thread(call, *arguments))
+
+
+def started_in_daemon_thread(call: Callable[[*Arguments], T], *arguments: *Arguments) -> Future[T]:
+    """Future of ``call(*arguments)``, which runs in a thread of its own; it is not cancelled with those who wait for it."""
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()  # a cancelled caller does not stop the thread
 
@@ -31,4 +36,4 @@ async def in_daemon_thread(call: Callable[[*Arguments], T], *arguments: *Argumen
             future.set_result(result)
 
     threading.Thread(target=run, name="network-call", daemon=True).start()
-    return await asyncio.wrap_future(future)
+    return future

@@ -18,8 +18,10 @@ from redis._parsers import _AsyncHiredisParser
 from redis.asyncio import ConnectionPool
 from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterParser
-from redis.asyncio.connection import AbstractConnection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raises here
+
+from queueing.aio.look_ups import LookUps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,12 +50,15 @@ class ShrinkingPool(ConnectionPool):
         self.tls: TlsFiles | None = None
         """For connections by TLS: instead of redis-py's context, which each of them would keep for ever."""
         self._closed = False
+        self._look_ups = LookUps()
 
     def make_connection(self) -> AbstractConnection:
         """A connection that takes the TLS files as they are each time that it connects."""
         connection: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
         if self.tls is not None and isinstance(connection, SSLConnection):
             connection.ssl_context = self.tls
+        if isinstance(connection, _OwnConnection):
+            connection.look_ups = self._look_ups
         return connection
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
@@ -93,14 +98,23 @@ class ShrinkingPool(ConnectionPool):
             abandon(closing)
 
 
-class _RefusesWhenClosed:
-    """A connection that is closed while a command waits to be sent.
+class _OwnConnection:
+    """A connection that has its name looked up once at a time, and may be closed while a command waits to be sent.
 
-    redis-py looks before the wait. asyncio's ``writelines`` on a transport that is closed is a ``TypeError`` from Python 3.12
+    redis-py looks before that wait. asyncio's ``writelines`` on a transport that is closed is a ``TypeError`` from Python 3.12
     on, and on none an ``AttributeError``: neither is an error of Redis, for which callers are prepared.
     """
 
     _writer: asyncio.StreamWriter | None
+    look_ups: LookUps
+
+    async def _connect(self) -> None:
+        """Connect within the time for it, once the resolver has answered: until then no thread of the loop looks up the name."""
+        own: Any = self
+        async with asyncio.timeout(own.socket_connect_timeout):
+            if isinstance(self, Connection):
+                await self.look_ups.wait(self.host, self.port)
+            await super()._connect()  # type: ignore[misc]  # of redis-py's class beside this one
 
     async def _send_packed_command(self, command: Iterable[bytes]) -> None:
         writer = self._writer
@@ -112,11 +126,11 @@ class _RefusesWhenClosed:
 
 @cache
 def _refusing(connection_class: type[AbstractConnection]) -> type[AbstractConnection]:
-    if issubclass(connection_class, _RefusesWhenClosed):
+    if issubclass(connection_class, _OwnConnection):
         return connection_class
     return cast(
         "type[AbstractConnection]",
-        type(connection_class.__name__, (_RefusesWhenClosed, connection_class), {}),
+        type(connection_class.__name__, (_OwnConnection, connection_class), {}),
     )
 
 

@@ -21,7 +21,9 @@ def time_of(tenant: str) -> bytes:
 async def test_look_ups_that_hang_hold_up_no_other_tenant(
     farm: Farm, redis_server: RedisProcess, tmp_path: Path
 ) -> None:
-    """Each request of the tenant has a look-up of its own, which cannot be ended; the name of the other tenant's Redis is looked up meanwhile."""
+    """A look-up cannot be ended. All requests of the tenant wait for the same one, so that libuv's threads, of which two look up names
+    here, are free for the name of the other tenant's Redis.
+    """
     del farm  # it has published the directory
     library = compile_sources("silent_resolver.so", [SOURCE], SHARED_FLAGS)
     relay = RelayProcess(
@@ -29,7 +31,7 @@ async def test_look_ups_that_hang_hold_up_no_other_tenant(
         audience="test/eu",
         redis=f'host = "localhost"\nport = {redis_server.port}',
         tables='[tenants.globex.redis]\nhost = "redis.silent"',
-        environment={"LD_PRELOAD": str(library)},
+        environment={"LD_PRELOAD": str(library), "UV_THREADPOOL_SIZE": "4"},
     )
     relay.start()
     try:

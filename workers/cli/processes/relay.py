@@ -11,8 +11,8 @@ import click
 from workers.cli.shell.options import json_option
 
 _LOOK_UP_THREADS: Final = 128
-"""Threads of libuv, which reads their number once; half of them look up names. Of its default of four, two look-ups of one tenant's
-Redis that the resolver does not answer would hold up those of every other tenant."""
+"""Threads of libuv, which reads their number once; half of them look up names. A name that the resolver has just answered is looked up
+there (``queueing.aio.look_ups``): of its default of four, two such look-ups that are slow after all would hold up every other tenant's."""
 
 
 @click.command("relay")
