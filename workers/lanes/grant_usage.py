@@ -9,14 +9,15 @@ keyed hash of this process does (SipHash, 64 bits), in a third of the time: two 
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import GrantExhausted, LimitRate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from queueing.protocol.envelope import UnverifiedEnvelope
     from queueing.protocol.grants.grant import Grant
@@ -25,7 +26,11 @@ MOST_GRANTS: Final = 65_536
 """Grants of one process that have not expired: some hundred builds a second for a quarter of an hour."""
 
 MOST_CONTENTS: Final = 262_144
-"""Contents that are known; of older ones a repetition is counted again. About 100 bytes each."""
+"""Contents that are known; of those that are forgotten a repetition is counted again: a grant permits less then, never more. About 100
+bytes each."""
+
+_FORGOTTEN: Final = 8
+"""Part of the contents that is forgotten at a time, an eighth: the holders of all are looked at for that, in some ten milliseconds."""
 
 KEPT_MS: Final = 300_000
 """Time for which a count is kept after the end of its grant: more than clocks may differ."""
@@ -50,6 +55,7 @@ Content = bytes | int
 @dataclass(slots=True)
 class _Used:
     expires_ms: int
+    subject: str
     digests: int = 0
     elsewhere: int = 0
     contents: set[Content] = field(default_factory=set)
@@ -87,7 +93,7 @@ class GrantUsage:
     def count(self, grant: Grant, content: Content, digests: int) -> bool:
         """Count a content; False where it was counted before."""
         name = name_of(grant)
-        used = self._used.get(name) or self._keep(name, _Used(grant.expires_ms))
+        used = self._used.get(name) or self._keep(name, _Used(grant.expires_ms, grant.subject))
         if content in used.contents:
             return False
         self._add(used, content, digests)
@@ -120,7 +126,7 @@ class GrantUsage:
         """Set the number of digests that other hosts have signed; of a grant that is not known only where ``grant`` gives it."""
         used = self._used.get(name)
         if used is None and grant is not None and self._has_room(name):
-            used = self._keep(name, _Used(grant.expires_ms))
+            used = self._keep(name, _Used(grant.expires_ms, grant.subject))
         if used is not None:
             used.elsewhere = max(digests, 0)
 
@@ -146,7 +152,7 @@ class GrantUsage:
             return used
         if not self._has_room(name):
             raise LimitRate("too many grants are in use on this host", retry_after_s=_RETRY_S)
-        return _Used(grant.expires_ms)
+        return _Used(grant.expires_ms, grant.subject)
 
     def _has_room(self, name: GrantName) -> bool:
         """Whether one more grant of this one's tenant may be counted."""
@@ -163,12 +169,50 @@ class GrantUsage:
         used.contents.add(content)
         self._contents += 1
         if self._contents > self._most_contents:
-            self._forget_oldest_contents()
+            self._forget_contents()
 
-    def _forget_oldest_contents(self) -> None:
-        oldest = next(used for used in self._used.values() if used.contents)
-        self._contents -= len(oldest.contents)
+    def _forget_contents(self) -> None:
+        """Forget an eighth: of the tenant that has most of them, its subject that has most, of that one's oldest grant, and again.
+
+        So the builds of one, however many jobs they have, do not make another's retries count twice. O(grants log grants).
+        """
+        tenants: dict[str, dict[tuple[str, str], deque[_Used]]] = {}
+        for (tenant, issuer, _), used in self._used.items():
+            if used.contents:
+                tenants.setdefault(tenant, {}).setdefault((issuer, used.subject), deque()).append(used)
+        holders = [_Contents(subjects.values()) for subjects in tenants.values()]
+        heapq.heapify(holders)
+        kept = self._most_contents - self._most_contents // _FORGOTTEN
+        while self._contents > kept:
+            self._contents -= holders[0].forget()
+            heapq.heapreplace(holders, holders[0])
+
+
+class _Contents:
+    """Contents of one tenant's subjects, each with the grants that have some, oldest first. The first of a heap is that with most."""
+
+    __slots__ = ("_subjects", "size")
+
+    def __init__(self, subjects: Iterable[deque[_Used]]) -> None:
+        self._subjects = [
+            (-sum(len(used.contents) for used in grants), number, grants)
+            for number, grants in enumerate(subjects)
+        ]
+        heapq.heapify(self._subjects)
+        self.size = -sum(size for size, _, _ in self._subjects)
+
+    def __lt__(self, other: _Contents) -> bool:
+        return self.size > other.size
+
+    def forget(self) -> int:
+        """Forget those of the oldest grant of the subject that has most; how many those were."""
+        size, number, grants = self._subjects[0]
+        oldest = grants.popleft()
+        forgotten = len(oldest.contents)
         oldest.contents = set()
+        heapq.heapreplace(self._subjects, (size + forgotten, number, grants))
+        self.size -= forgotten
+        return forgotten
 
 
 def _check_cap(grant: Grant, used: _Used, digests: int, reserved: int) -> None:

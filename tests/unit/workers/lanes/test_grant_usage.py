@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,9 @@ from queueing.protocol.envelope import read_unverified
 from queueing.protocol.grants.grant import seal_grant
 from tests.support.fakes.grants import ISSUER, NOW_MS, grant, sealed_under
 from workers.lanes.grant_usage import KEPT_MS, GrantUsage, name_of
+
+if TYPE_CHECKING:
+    from queueing.protocol.grants.grant import Grant
 
 
 def content(number: int) -> bytes:
@@ -150,3 +153,32 @@ def test_the_memory_is_bounded_and_errs_on_the_side_of_signing_less() -> None:
     assert usage.digests(name_of(one)) == 3
     with pytest.raises(LimitRate, match="too many grants"):
         usage.check(grant(grant_id=b"o" * 16), content(0), 1)
+
+
+def used_by(usage: GrantUsage, contents: int, **of: Any) -> Grant:
+    """A grant of this tenant or subject under which so many contents were counted."""
+    made = grant(max_digests=1_000, **of)
+    for number in range(contents):
+        usage.count(made, content(number), 1)
+    return made
+
+
+def test_many_jobs_of_one_build_make_no_retry_of_another_count_twice() -> None:
+    """Those are forgotten of the tenant that has most, and in it of the subject that has most; the caps hold for all."""
+    usage = GrantUsage(most_contents=64)
+    first = used_by(usage, 10, tenant="globex", subject="repo:globex/app")
+    quiet = used_by(usage, 4, subject="repo:acme/quiet")
+    busy = [used_by(usage, 10, subject="repo:acme/busy", grant_id=content(number)) for number in range(1, 7)]
+    assert not usage.check(first, content(0), 1), "another tenant's"
+    assert not usage.check(quiet, content(0), 1), "another subject's"
+    assert usage.check(busy[0], content(0), 1), "the oldest grant's of the busy one"
+    assert not usage.check(busy[-1], content(9), 1), "and not the newest one's"
+    assert [usage.digests(name_of(each)) for each in (first, quiet, *busy)] == [10, 4, *[10] * 6]
+
+
+def test_so_much_is_forgotten_that_it_is_seldom_done() -> None:
+    """An eighth at least: all grants are looked at for it."""
+    usage = GrantUsage(most_contents=64)
+    made = [used_by(usage, 1, grant_id=content(number)) for number in range(65)]
+    forgotten = [each for each in made if usage.check(each, content(0), 1)]
+    assert forgotten == made[:9]
