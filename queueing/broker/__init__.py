@@ -5,6 +5,8 @@ claim_values  request for jobs, leased jobs, and the answer of the claim script
 claims        claim, extend, commit and nack of jobs by a worker, and charging of its tenant's limits
 dead_letters  jobs that the service gave up on: list, requeue, drop
 doorbell      subscription that wakes a worker when a job arrives
+hindrance_values  why a worker signs nothing for a tenant: values; no Redis
+hindrances    why a worker signs nothing for a tenant, for its clients
 job_state     state of a job
 job_values    values of jobs: states, and outcomes of a cancellation; no Redis
 queue_position  place of jobs in the queue, for people who wait

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from queueing.errors import Invalid, JobUnknown, SigningError, WaitTimeout
 from queueing.protocol.jobs import decode_result
+
+MOST_PLACED: Final = 128
+"""Jobs whose place in the queue is asked for at once."""
 
 
 class JobState(StrEnum):
@@ -52,6 +56,19 @@ class QueuedState:
     def lost(self) -> bool:
         """Whether the job has no result and cannot get one."""
         return self.result is None and (not self.has_job or self.due_ms is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePosition:
+    """Jobs in the queue, in work, and ``ahead`` of the first of them: None if this user may not count (an older ACL).
+
+    ``retry_in_s``: a worker returned the first job, and it is due again then; None if it was not returned.
+    """
+
+    queued: int
+    in_work: int
+    ahead: int | None
+    retry_in_s: float | None
 
 
 class CancelStatus(StrEnum):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from queueing.broker.job_values import MOST_PLACED, QueuePosition
 from queueing.protocol import keyspace
 from queueing.redis.errors import redis_errors
 from queueing.redis.script_answers import checked_each
@@ -16,25 +16,10 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-_MOST_JOBS: Final = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuePosition:
-    """Jobs in the queue, in work, and ``ahead`` of the first of them: None if this user may not count (an older ACL).
-
-    ``retry_in_s``: a worker returned the first job, and it is due again then; None if it was not returned.
-    """
-
-    queued: int
-    in_work: int
-    ahead: int | None
-    retry_in_s: float | None
-
 
 async def queue_position(redis: Redis, tenant: str, job_ids: Sequence[str]) -> QueuePosition:
     """Position of these jobs, of at most 128: two round trips. Raises ``QueueUnavailable`` (retryable)."""
-    asked = list(job_ids[:_MOST_JOBS])
+    asked = list(job_ids[:MOST_PLACED])
     with redis_errors("read the place in the queue"):
         async with redis.pipeline(transaction=False) as pipe:
             pipe.time()

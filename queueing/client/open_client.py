@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from queueing.client.config import ClientConfig
     from queueing.client.delivery.queue_access import QueueAccess
     from queueing.client.epoch_store import EpochStore
+    from queueing.client.signatures import Signature
     from queueing.protocol.algorithms import Algorithm
     from queueing.protocol.client_keys import ClientKey
     from queueing.protocol.public_keys import PublicKey
@@ -135,6 +136,15 @@ class OpenClient:
                 raise QueueUnavailable("the deadline passed before the key directory came") from None
             self.check_open()  # it may have been closed meanwhile
         return Target(spec.key, spec.key_version, entry.default_algorithm)
+
+    async def verify(self, signature: Signature, digest: bytes) -> None:
+        """Check a signature against the directory; raises ``ResultInvalid``, ``QueueUnavailable``."""
+        self.check_open()
+        await self.clock.first_measured()
+        key = await self.directory.public_key(
+            signature.key, signature.key_version, signature.public_key_sha256
+        )
+        key.verify(signature.algorithm, digest, signature.signature)
 
     async def close(self) -> None:
         """End the calls that wait, then the loops and connections; raises what a submit left behind."""

@@ -33,6 +33,7 @@ from queueing.unix_time import unix_ms
 if TYPE_CHECKING:
     from queueing.broker.job_values import CancelStatus, JobStatus
     from queueing.broker.submissions import RemainingCapacity
+    from queueing.client.delivery.queue_access import QueueWait
     from queueing.client.receipts import Runner
 
 
@@ -248,6 +249,13 @@ class SigningClient:
         """Jobs that calls of this client wait for now, by what is known of their submit. None before it is open."""
         return WaitingJobs() if self._parts is None else self._parts.transport.pending.waiting_jobs()
 
+    async def queue_wait(self) -> QueueWait | None:
+        """Place in the queue of the jobs that calls wait for, and what hinders it; None where a relay does not tell.
+
+        Raises ``QueueUnavailable``. There must be such a job.
+        """
+        return await self._open.access.queue_wait(self.waiting_jobs.ids)
+
     async def status(self, job_id: str) -> JobStatus:
         """State of a job: queued, running, done, failed or unknown. One round trip; raises ``QueueUnavailable``."""
         return await self._open.access.status(job_id)
@@ -271,12 +279,7 @@ class SigningClient:
         Raises ``ResultInvalid`` (final) unless it is good and its key version is active or verify-only, and
         ``QueueUnavailable`` where Redis has no directory and the last one has expired.
         """
-        self._check_open()
-        await self._open.clock.first_measured()
-        key = await self._open.directory.public_key(
-            signature.key, signature.key_version, signature.public_key_sha256
-        )
-        key.verify(signature.algorithm, digest, signature.signature)
+        await self._open.verify(signature, digest)
 
     async def _target(self, key: str, algorithm: Algorithm | str | None, deadline_s: float | None) -> Target:
         self._check_open()

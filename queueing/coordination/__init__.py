@@ -1,7 +1,6 @@
 """Coordination of workers through Redis, besides the queue: feeds, counters and publications.
 
 backlog_caps      largest backlogs, for the submit script
-hindrances        why a worker signs nothing for a tenant, for its clients
 key_directories   signed key directories, for clients
 key_usage         digests that keys have signed in a period
 record_heads      newest signed heads of the record's logs, for the hosts that write them

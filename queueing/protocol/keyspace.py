@@ -100,7 +100,7 @@ def caps(tenant: str) -> str:
 
 
 def hindrance(tenant: str) -> str:
-    """String, for seconds: why a worker signs nothing for the tenant (``queueing.coordination.hindrances``)."""
+    """String, for seconds: why a worker signs nothing for the tenant (``queueing.broker.hindrances``)."""
     return f"sigmill:{{{tenant}}}:hindrance"
 
 

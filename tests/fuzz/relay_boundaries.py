@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from queueing.broker.job_values import CancelStatus
+from queueing.broker.hindrance_values import Hindrance
+from queueing.broker.job_values import MOST_PLACED, CancelStatus
 from queueing.client.delivery import relay_messages as messages
 from queueing.errors import EnvelopeMalformed, SigningError
 from queueing.protocol.envelope import read_unverified
@@ -41,6 +42,10 @@ def _relay_answer(data: bytes) -> None:
     with suppress(SigningError):
         messages.decoded(data, messages.PollAnswer)
     with suppress(SigningError):
+        wait = messages.decoded(data, messages.WaitingAnswer).wait()
+        assert 0 <= wait.position.queued <= MOST_PLACED
+        str(wait.hindrance)
+    with suppress(SigningError):
         for each in messages.decoded(data, list[messages.JobStateMessage]):
             each.state()
     for kind in (list[CancelStatus], list[bytes | None], bytes | None, int):
@@ -55,6 +60,7 @@ RELAY_BOUNDARIES: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ..
             messages.encoded(messages.PollAnswer({_ID: b"result"}, (_ID,))),
             messages.encoded([messages.JobStateMessage(None, True, 1.5, False)]),
             messages.encoded([b"proof", None]),
+            messages.encoded(messages.WaitingAnswer(1, 0, 7, 2.5, Hindrance(host="", drained=("",)))),
         ),
     ),
     "relay-request": (

@@ -7,8 +7,8 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final
 
-from queueing.coordination import hindrances
-from queueing.coordination.hindrances import MOST_NAMED, Hindrance
+from queueing.broker import hindrances
+from queueing.broker.hindrance_values import MOST_NAMED, Hindrance
 from queueing.errors import QueueUnavailable
 from workers.lanes.supervisor.circuit_breaker import Circuit
 

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from queueing.broker.job_values import QueuedState
+from queueing.broker.job_values import QueuedState, QueuePosition
 from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, Submission, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
+from queueing.client.delivery.queue_access import QueueWait
 from queueing.errors import EnvelopeAudience, EnvelopeMalformed, PolicyDenied, SigningError
 from queueing.protocol.envelope import read_unverified
 from queueing.protocol.jobs import content_hash, job_id_of, tenant_of_job_id
@@ -26,6 +27,7 @@ _MOST_RESULT_BYTES: Final = 1024 * 1024
 """Results in the answer to a submit; the client polls for further ones."""
 
 _NO_JOB: Final = QueuedState(result=None, has_job=False, due_ms=None, leased=False)
+_NO_WAIT: Final = QueueWait(QueuePosition(queued=0, in_work=0, ahead=None, retry_in_s=None), None)
 _NO_CAPS: Final = RemainingCapacity(backlog_digests=None, backlog_bytes=None, budget_digests=None)
 _READ_AT_ONCE: Final = 16
 """Envelopes read before the loop may turn: 16 x 15 us, or 300 us of the largest ones."""
@@ -63,6 +65,7 @@ class Endpoints:
             messages.STATES: self._states,
             messages.CANCEL: self._cancel,
             messages.RECEIPTS: self._receipts,
+            messages.WAITING: self._waiting,
         }
         self._gets: dict[str, Callable[[TenantQueue], Awaitable[Reply]]] = {
             messages.DIRECTORY: self._directory,
@@ -171,6 +174,11 @@ class Endpoints:
         _refuse_foreign(queue.tenant, request.job_ids)
         proofs = await queue.access.receipts(request.job_ids) if request.job_ids else []
         return Reply(messages.encoded(proofs))
+
+    async def _waiting(self, queue: TenantQueue, body: bytes) -> Reply:
+        ours, _ = _split(queue.tenant, messages.decoded(body, messages.IdsRequest).job_ids)
+        wait = await queue.access.queue_wait(ours) if ours else _NO_WAIT
+        return Reply(messages.encoded(messages.WaitingAnswer.of(wait)))
 
     async def _directory(self, queue: TenantQueue) -> Reply:
         published = await queue.access.directory()

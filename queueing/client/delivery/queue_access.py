@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from queueing.broker.job_values import CancelStatus, JobStatus, QueuedState
+    from queueing.broker.hindrance_values import Hindrance
+    from queueing.broker.job_values import CancelStatus, JobStatus, QueuedState, QueuePosition
     from queueing.broker.submissions import Receipts, Submission
     from queueing.client.delivery.lost_jobs import LostJobRecovery
     from queueing.client.delivery.pending_jobs import PendingJobs
@@ -20,6 +22,14 @@ class PublishedDirectory(msgspec.Struct, frozen=True):
 
     sealed: bytes | None
     time_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueWait:
+    """Reason for which jobs wait, for people: their place in the queue, and why a worker signs nothing for the tenant, if one says so."""
+
+    position: QueuePosition
+    hindrance: Hindrance | None
 
 
 class Receiver(Protocol):
@@ -50,6 +60,9 @@ class QueueAccess(Protocol):
 
     async def cancel(self, client: str, job_ids: Sequence[str], *, now_ms: int) -> list[CancelStatus]:
         """Remove queued jobs of this client: one status each, in order."""
+
+    async def queue_wait(self, job_ids: Sequence[str]) -> QueueWait | None:
+        """Reason for which these jobs, of at most 128, wait; up to three round trips. None where a relay does not tell."""
 
     async def directory(self) -> PublishedDirectory:
         """The signed key directory with the clock of Redis. ``ConfigError`` for what a retry cannot change."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from queueing.broker.cancel import cancel
+from queueing.broker.hindrances import hindrance_of
 from queueing.broker.job_state import look_up, status_of
+from queueing.broker.queue_position import queue_position
 from queueing.broker.receipts import fetch
 from queueing.broker.submit import submit
-from queueing.client.delivery.queue_access import PublishedDirectory
+from queueing.client.delivery.queue_access import PublishedDirectory, QueueWait
 from queueing.client.delivery.reply_stream import BLOCK_S, ReplyReader
+from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.redis.connection import connect
 from queueing.redis.errors import REDIS_ERRORS, redis_errors, unavailable
@@ -22,13 +25,13 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from queueing.broker.hindrance_values import Hindrance
     from queueing.broker.job_values import CancelStatus, JobStatus, QueuedState
     from queueing.broker.submissions import Receipts, Submission
     from queueing.client.delivery.lost_jobs import LostJobRecovery
     from queueing.client.delivery.pending_jobs import PendingJobs
     from queueing.config.accept_level import ReplicaWait
     from queueing.config.redis import RedisConfig
-    from queueing.errors import QueueUnavailable
 
 
 class RedisAccess:
@@ -90,6 +93,11 @@ class RedisAccess:
         """Cancel; see ``queueing.broker.cancel``. Two round trips."""
         return await cancel(self._redis, self._tenant, client, job_ids, now_ms=now_ms)
 
+    async def queue_wait(self, job_ids: Sequence[str]) -> QueueWait:
+        """Reason for which these jobs wait; what keeps the tenant is asked for where one of them is in the queue."""
+        position = await queue_position(self._redis, self._tenant, job_ids)
+        return QueueWait(position, await self._hindrance() if position.queued else None)
+
     async def directory(self) -> PublishedDirectory:
         """The signed key directory. Raises ``ConfigError`` for a certificate, a login or a command that is refused."""
         try:
@@ -135,6 +143,13 @@ class RedisAccess:
             await self._blocking.aclose()
         finally:
             await self._redis.aclose()
+
+    async def _hindrance(self) -> Hindrance | None:
+        """Hindrance of the tenant; None also where this Redis user, of an earlier version, may not read it."""
+        try:
+            return await hindrance_of(self._redis, self._tenant)
+        except QueueUnavailable:
+            return None
 
 
 def _unix_ms(time: object) -> int:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from queueing.broker.job_values import CancelStatus, status_from
+from queueing.broker.job_values import MOST_PLACED, CancelStatus, status_from
 from queueing.broker.submissions import Receipts
 from queueing.client.delivery import relay_messages as messages
 from queueing.client.delivery.queue_access import PublishedDirectory
-from queueing.client.delivery.relay_connection import RelayConnection, refuse_final, refuse_wrong_address
+from queueing.client.delivery.relay_connection import (
+    NoRelay,
+    RelayConnection,
+    refuse_final,
+    refuse_wrong_address,
+)
 from queueing.client.delivery.result_polls import ResultPolls
 from queueing.errors import ConfigError, QueueUnavailable, ReceiptMissing, SigningError, Unavailable
 
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from queueing.broker.submissions import Receipt, Submission
     from queueing.client.delivery.lost_jobs import LostJobRecovery
     from queueing.client.delivery.pending_jobs import PendingJobs
+    from queueing.client.delivery.queue_access import QueueWait
 
 T = TypeVar("T")
 
@@ -85,6 +91,21 @@ class RelayAccess:
         """Cancel; the relay compares the client with that of the envelope, as a client does with Redis."""
         request = messages.CancelRequest(self._tenant, client, tuple(job_ids))
         return _each(await self._ask(messages.CANCEL, request, list[CancelStatus]), job_ids)
+
+    async def queue_wait(self, job_ids: Sequence[str]) -> QueueWait | None:
+        """Reason for which these jobs wait, as the relay tells it. None for a relay of an earlier version, and for an answer that is none."""
+        asked = tuple(job_ids[:MOST_PLACED])
+        request = messages.encoded(messages.IdsRequest(self._tenant, asked))
+        try:
+            raw = await self._connection.post(messages.WAITING, request)
+            wait = messages.decoded(raw, messages.WaitingAnswer).wait()
+        except NoRelay:
+            return None  # a proxy that lets no other paths pass
+        except QueueUnavailable:
+            raise
+        except SigningError:
+            return None
+        return wait if wait.position.queued + wait.position.in_work <= len(asked) else None
 
     async def directory(self) -> PublishedDirectory:
         """The signed key directory. Raises ``ConfigError`` where the relay does not serve the tenant, or by its certificate."""

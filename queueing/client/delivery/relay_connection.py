@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import ssl
@@ -29,6 +30,9 @@ _CONNECTIONS: Final = 16
 _MOST_ANSWER_BYTES: Final = 8 * 1024 * 1024
 """Above the largest answer: one result (4 MiB), or as many as fit into 1 MiB."""
 
+MOST_REFUSAL_BYTES: Final = 16 * 1024
+"""Above the longest refusal: a few sentences, which are shown to people."""
+
 _REMEDY: Final = (
     "Name the authority that issued it in ca_file, and write the url with a name that it was issued for;"
     " `openssl s_client -CAfile CA_FILE -connect HOST:PORT` shows what is wrong."
@@ -39,6 +43,10 @@ _CLOSED: Final = (
     " or its certificate has expired or is of another authority"
 )
 """TLS 1.3 refuses a client after the handshake, and asyncio keeps the alert (RFC 8446 6.2) to itself."""
+
+
+class NoRelay(QueueUnavailable):
+    """The address answers, and not as a relay does."""
 
 
 class RelayConnection:
@@ -81,7 +89,7 @@ class RelayConnection:
             raise QueueUnavailable(f"cannot reach the relay: {reason_of(error)}") from error
         if kind == MESSAGE_TYPE:
             return answer
-        raise _refusal(status, answer)
+        raise refusal_of(status, answer)
 
     async def _once(
         self,
@@ -152,11 +160,12 @@ def _certificate_fault(error: BaseException) -> str | None:
     return None
 
 
-def _refusal(status: int, answer: bytes) -> SigningError:
-    try:
-        return msgspec.json.decode(answer, type=WireError).error()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return QueueUnavailable(f"the address answers HTTP {status}, and not as a relay does")
+def refusal_of(status: int, answer: bytes) -> SigningError:
+    """Error that a relay names in an answer that is no message; ``NoRelay`` for one that names none, or is longer than any."""
+    if len(answer) <= MOST_REFUSAL_BYTES:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return msgspec.json.decode(answer, type=WireError).error()
+    return NoRelay(f"the address answers HTTP {status}, and not as a relay does")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

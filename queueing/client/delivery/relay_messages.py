@@ -9,9 +9,10 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from queueing.broker.job_values import QueuedState
+from queueing.broker.hindrance_values import Hindrance
+from queueing.broker.job_values import MOST_PLACED, QueuedState, QueuePosition
 from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, SubmitStatus
-from queueing.client.delivery.queue_access import PublishedDirectory
+from queueing.client.delivery.queue_access import PublishedDirectory, QueueWait
 from queueing.errors import EnvelopeMalformed
 from queueing.protocol.envelope import MAX_SEALED_BYTES
 from queueing.protocol.jobs import WireError
@@ -23,6 +24,7 @@ RESULTS: Final = "/v1/results"
 STATES: Final = "/v1/states"
 CANCEL: Final = "/v1/cancel"
 RECEIPTS: Final = "/v1/receipts"
+WAITING: Final = "/v1/waiting"
 DIRECTORY: Final = "/v1/directory"
 TIME: Final = "/v1/time"
 HEALTH: Final = "/v1/health"
@@ -41,6 +43,10 @@ MOST_IDS: Final = 1024
 MOST_WAIT_MS: Final = 25_000
 """Longest poll: proxies and load balancers cut silent requests after 30 s or more."""
 
+_MOST_AHEAD: Final = 10**12
+_MOST_RETRY_S: Final = 1e9
+
+_Placed = Annotated[int, msgspec.Meta(ge=0, le=MOST_PLACED)]
 _Ids = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=128)], ...], msgspec.Meta(max_length=MOST_IDS)]
 T = TypeVar("T")
 
@@ -182,6 +188,35 @@ class JobStateMessage(_Message, frozen=True):
     def state(self) -> QueuedState:
         """The state."""
         return QueuedState(self.result, self.has_job, self.due_ms, self.leased)
+
+
+class WaitingAnswer(_Message, frozen=True):
+    """``queueing.client.delivery.queue_access.QueueWait`` of some jobs, without names of hosts and tokens."""
+
+    queued: _Placed
+    in_work: _Placed
+    ahead: Annotated[int, msgspec.Meta(ge=0, le=_MOST_AHEAD)] | None
+    retry_in_s: Annotated[float, msgspec.Meta(ge=0, le=_MOST_RETRY_S)] | None
+    hindrance: Hindrance | None
+
+    @classmethod
+    def of(cls, wait: QueueWait) -> WaitingAnswer:
+        """The answer with this reason."""
+        place, hindrance = wait.position, wait.hindrance
+        return cls(
+            place.queued,
+            place.in_work,
+            place.ahead,
+            place.retry_in_s,
+            None if hindrance is None else hindrance.without_names(),
+        )
+
+    def wait(self) -> QueueWait:
+        """The reason."""
+        position = QueuePosition(
+            queued=self.queued, in_work=self.in_work, ahead=self.ahead, retry_in_s=self.retry_in_s
+        )
+        return QueueWait(position, self.hindrance)
 
 
 def encoded(message: object) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from queueing.broker import job_state, queue_position, queue_stats
+from queueing.broker import hindrances, job_state, queue_position, queue_stats
 from queueing.client.delivery.lost_jobs import LostJobRecovery
 from queueing.client.delivery.pending_jobs import PendingJobs
 from queueing.client.delivery.reply_stream import ReplyReader
@@ -20,7 +20,6 @@ from queueing.client.delivery.submitter import Submitter
 from queueing.client.service_clock import ServiceClock
 from queueing.config.redis import RedisConfig
 from queueing.coordination import (
-    hindrances,
     key_directories,
     redis_check,
     refused_pin_feed,

@@ -74,6 +74,15 @@ BAD = {
         request("/v1/receipts", msgspec.msgpack.encode(["acme", ["arq:job:x"]])),
         400,
     ),
+    "the place of 2,000 jobs": (
+        request("/v1/waiting", msgspec.msgpack.encode(["acme", ["{acme}" + "0" * 32] * 2000])),
+        400,
+    ),
+    "the place of another tenant's jobs": (
+        request("/v1/waiting", msgspec.msgpack.encode(["globex", ["{globex}" + "0" * 32]])),
+        403,
+    ),
+    "the place of 100,000 brackets": (request("/v1/waiting", b"\x92\xa4acme" + b"\x91" * 100_000), 400),
     "a header of 100 kB": (HEAD + b"X-Long: " + b"x" * 100_000 + b"\r\n\r\n", 400),
     "a path of 10 kB": (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: relay\r\n\r\n", 400),
     "1,000,000 headers": (HEAD + b"X: 1\r\n" * 1_000_000 + b"\r\n", 400),

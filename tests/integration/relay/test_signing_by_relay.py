@@ -11,11 +11,15 @@ import pytest
 from msgspec.structs import replace
 
 from queueing import Signature, SigningClient
+from queueing.broker import hindrances
+from queueing.broker.hindrance_values import Hindrance
 from queueing.broker.job_values import CancelStatus, JobState
 from queueing.errors import ConfigError, JobCancelled, JobUnknown, WaitTimeout
 from tests.support.farm.farm import Farm, digests
 from tests.support.relay.relay_process import RelayProcess
 from tests.support.rig.operator import sigmill
+from tests.support.waiting import until_async
+from workers.cli.signing.wait_reason import wait_reason
 
 
 @pytest.fixture
@@ -84,6 +88,25 @@ async def test_a_wait_ends_at_its_deadline_and_loses_nothing(farm: Farm, client:
             await client.wait(job, timeout_s=0.2)
         assert list(late.value.job_ids) == list(job.job_ids)
         assert (await client.status(job.job_ids[0])).state is JobState.QUEUED
+
+
+async def test_a_client_that_waits_is_told_its_place_and_what_hinders(
+    farm: Farm, client: SigningClient
+) -> None:
+    """As with Redis; hosts and tokens are not named to clients of a relay."""
+    await farm.responder.pause()
+    await hindrances.publish(farm.redis, {"acme": Hindrance(host="sign-3", drained=("acme-1",))})
+    async with client:
+        await client.submit("release", digests(1, salt="first"))
+        job = await client.submit("release", digests(1))
+        waiting = asyncio.create_task(client.wait(job, timeout_s=30.0))
+        await until_async(lambda: client.waiting_jobs.queued == job.job_ids, "the call waits for its job")
+        assert await wait_reason(client) == (
+            "1 job is in the queue, 1 job ahead; a host signs nothing for this tenant: a token is drained"
+            " (the operator has to act)"
+        )
+        waiting.cancel()
+        await asyncio.wait([waiting])
 
 
 async def test_another_certificate_is_refused_at_once(

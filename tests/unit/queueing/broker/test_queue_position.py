@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError
 
-from queueing.broker.queue_position import QueuePosition, queue_position
+from queueing.broker.job_values import QueuePosition
+from queueing.broker.queue_position import queue_position
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 

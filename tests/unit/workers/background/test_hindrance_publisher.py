@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from queueing.coordination import hindrances
-from queueing.coordination.hindrances import MOST_NAMED, Hindrance
+from queueing.broker import hindrances
+from queueing.broker.hindrance_values import MOST_NAMED, Hindrance
 from queueing.errors import QueueUnavailable
 from tests.support.fakes.configurations import current_config, tenant
 from workers.background.hindrance_publisher import HindrancePublisher

@@ -11,10 +11,11 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from queueing.broker.job_values import CancelStatus, QueuedState
+from queueing.broker.hindrance_values import Hindrance
+from queueing.broker.job_values import CancelStatus, QueuedState, QueuePosition
 from queueing.broker.submissions import Receipt, Receipts, Submission, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
-from queueing.client.delivery.queue_access import PublishedDirectory
+from queueing.client.delivery.queue_access import PublishedDirectory, QueueWait
 from queueing.errors import EnvelopeMalformed, LimitBacklog, PolicyDenied
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import Envelope, seal
@@ -31,6 +32,10 @@ from workers.telemetry.edge_metrics import RelayMetrics
 OURS, THEIRS = "{acme}" + "0" * 32, "{globex}" + "0" * 32
 KEY = ClientKey.generate()
 ENVELOPE: Envelope = submission("a").envelope
+WAIT = QueueWait(
+    QueuePosition(queued=1, in_work=0, ahead=7, retry_in_s=None),
+    Hindrance(host="sign-3", refused_pins=("acme-1", "acme-2"), failing=("acme-3",)),
+)
 QUEUED = QueuedState(result=None, has_job=True, due_ms=1.0, leased=False)
 
 
@@ -46,6 +51,7 @@ class Queue:
         self.answers: list[Receipt] = []
         self.polled: list[tuple[list[str], float]] = []
         self.looked_up: list[str] = []
+        self.placed: list[list[str]] = []
         self.access = self
 
     async def submit(self, submissions: Sequence[Submission]) -> Receipts:
@@ -68,6 +74,10 @@ class Queue:
     async def receipts(self, job_ids: Sequence[str]) -> list[bytes | None]:
         return [None] * len(job_ids)
 
+    async def queue_wait(self, job_ids: Sequence[str]) -> QueueWait:
+        self.placed.append(list(job_ids))
+        return WAIT
+
     async def directory(self) -> PublishedDirectory:
         return PublishedDirectory(None, None)
 
@@ -88,7 +98,7 @@ class SilentAccess:
         await asyncio.Event().wait()
         raise AssertionError
 
-    submit = look_up = cancel = receipts = directory = time_ms = silence
+    submit = look_up = cancel = receipts = queue_wait = directory = time_ms = silence
 
 
 class SilentQueue:
@@ -191,6 +201,54 @@ async def test_ids_of_another_tenant_reach_no_redis(setup: EndpointSetup) -> Non
             await setup.endpoints.post(path, messages.encoded(message))
 
 
+async def waiting(setup: EndpointSetup, *job_ids: str) -> QueueWait:
+    """Answer to the question why these jobs wait."""
+    request = messages.encoded(messages.IdsRequest("acme", job_ids))
+    reply = await setup.endpoints.post(messages.WAITING, request)
+    return messages.decoded(reply.body, messages.WaitingAnswer).wait()
+
+
+async def test_a_client_that_waits_is_told_its_place_and_what_hinders_without_names(
+    setup: EndpointSetup,
+) -> None:
+    """Who asks may be a stranger: hosts and tokens stay unnamed."""
+    found = await waiting(setup, OURS)
+    assert found.position == WAIT.position
+    assert str(found.hindrance) == (
+        "a host signs nothing for this tenant: a token refused its PIN, a token fails (the operator has to act)"
+    )
+
+
+async def test_only_jobs_of_the_tenant_have_a_place(setup: EndpointSetup) -> None:
+    """Redis is asked for each of them once, and for none where there is none: then nothing is told of the queue."""
+    await waiting(setup, THEIRS, OURS, "arq:job:x", OURS, "")
+    assert setup.queue.placed == [[OURS]]
+    nothing = QueueWait(QueuePosition(queued=0, in_work=0, ahead=None, retry_in_s=None), None)
+    assert [await waiting(setup), await waiting(setup, THEIRS)] == [nothing, nothing]
+    assert setup.queue.placed == [[OURS]]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        messages.encoded(["acme", [OURS] * (messages.MOST_IDS + 1)]),
+        messages.encoded(["acme", ["x" * 129]]),
+        messages.encoded(["acme", OURS]),
+        messages.encoded(["acme", [[OURS]]]),
+        messages.encoded(["acme", [b"{acme}\xff"]]),
+        messages.encoded(["acme", [OURS], "more"]),
+        b'["acme", []]',
+        b"\x92\xa4acme" + b"\x91" * 100_000,
+        b"\x92\xa4acme\x91\xa7{acme}\xff",
+    ],
+    ids=["many", "long", "one", "nested", "bytes", "more", "JSON", "brackets", "no UTF-8"],
+)
+async def test_a_question_for_places_that_is_none_reaches_no_redis(setup: EndpointSetup, raw: bytes) -> None:
+    with pytest.raises(EnvelopeMalformed):
+        await setup.endpoints.post(messages.WAITING, raw)
+    assert not setup.queue.placed
+
+
 async def test_a_tenant_that_is_not_served_is_denied(setup: EndpointSetup) -> None:
     """By each operation."""
     ids = messages.encoded(messages.IdsRequest("globex", (THEIRS,)))
@@ -201,6 +259,7 @@ async def test_a_tenant_that_is_not_served_is_denied(setup: EndpointSetup) -> No
         messages.STATES: ids,
         messages.CANCEL: messages.encoded(messages.CancelRequest("globex", "ci", (THEIRS,))),
         messages.RECEIPTS: ids,
+        messages.WAITING: ids,
     }
     gets = {messages.DIRECTORY, messages.TIME}
     assert posts.keys() | gets == setup.endpoints.paths
@@ -235,6 +294,7 @@ ASKING: dict[str, Ask] = {
         messages.CANCEL, lambda name: messages.CancelRequest(name, "ci", (job_of(name),))
     ),
     messages.RECEIPTS: posted(messages.RECEIPTS, lambda name: messages.IdsRequest(name, (job_of(name),))),
+    messages.WAITING: posted(messages.WAITING, lambda name: messages.IdsRequest(name, (job_of(name),))),
     messages.DIRECTORY: lambda endpoints, tenant: endpoints.get(messages.DIRECTORY, tenant),
     messages.TIME: lambda endpoints, tenant: endpoints.get(messages.TIME, tenant),
 }
@@ -260,7 +320,9 @@ async def test_requests_of_a_tenant_whose_redis_is_silent_leave_room_for_others(
     assert made.admission.requests == 0
 
 
-@pytest.mark.parametrize("path", [messages.JOBS, messages.STATES, messages.CANCEL, messages.RECEIPTS])
+@pytest.mark.parametrize(
+    "path", [messages.JOBS, messages.STATES, messages.CANCEL, messages.RECEIPTS, messages.WAITING]
+)
 @pytest.mark.parametrize("tenants, full", [(1, "requests"), (2, "tenant_requests")])
 async def test_of_a_message_that_is_shed_nothing_but_the_tenant_is_decoded(
     path: str, tenants: int, full: str

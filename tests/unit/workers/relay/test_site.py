@@ -22,7 +22,14 @@ from workers.telemetry.edge_metrics import RelayMetrics
 if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
-POSTS: Final = (messages.JOBS, messages.RESULTS, messages.STATES, messages.CANCEL, messages.RECEIPTS)
+POSTS: Final = (
+    messages.JOBS,
+    messages.RESULTS,
+    messages.STATES,
+    messages.CANCEL,
+    messages.RECEIPTS,
+    messages.WAITING,
+)
 
 
 class Post:

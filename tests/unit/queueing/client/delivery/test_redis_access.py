@@ -10,7 +10,10 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from queueing.client.delivery.queue_access import PublishedDirectory
+from queueing.broker.hindrance_values import Hindrance
+from queueing.broker.job_values import QueuePosition
+from queueing.client.delivery import redis_access
+from queueing.client.delivery.queue_access import PublishedDirectory, QueueWait
 from queueing.client.delivery.redis_access import RedisAccess
 from queueing.config.accept_level import ReplicaWait
 from queueing.errors import ConfigError, QueueUnavailable
@@ -132,3 +135,54 @@ def test_results_are_confirmed_where_replicas_are_waited_for(
 ) -> None:
     """By the accept level of the client's configuration."""
     assert access_of(FakeRedis(), wait=wait).confirms is confirms
+
+
+class Places:
+    """Answers about the wait of jobs of the tenant ``acme``: as many are in the queue as it says."""
+
+    hindrance = Hindrance(host="sign-1", drained=("acme-1",))
+
+    def __init__(self, queued: int, *, readable: bool = True) -> None:
+        self.position = QueuePosition(queued=queued, in_work=1, ahead=None, retry_in_s=None)
+        self.asked: list[object] = []
+        self._readable = readable
+
+    async def place(self, _: Redis, tenant: str, job_ids: list[str]) -> QueuePosition:
+        self.asked.append((tenant, job_ids))
+        return self.position
+
+    async def why(self, _: Redis, tenant: str) -> Hindrance:
+        self.asked.append(tenant)
+        if not self._readable:
+            raise QueueUnavailable("NOPERM")
+        return self.hindrance
+
+
+async def queue_wait(places: Places, monkeypatch: pytest.MonkeyPatch) -> QueueWait:
+    monkeypatch.setattr(redis_access, "queue_position", places.place)
+    monkeypatch.setattr(redis_access, "hindrance_of", places.why)
+    return await access_of(FakeRedis()).queue_wait(["a"])
+
+
+async def test_jobs_in_the_queue_are_told_with_what_hinders_their_tenant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places = Places(1)
+    assert await queue_wait(places, monkeypatch) == QueueWait(places.position, Places.hindrance)
+    assert places.asked == [("acme", ["a"]), "acme"]
+
+
+async def test_what_hinders_a_tenant_is_not_asked_for_where_no_job_is_in_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So a stranger at a relay, who knows no job in the queue, learns nothing of the tenant."""
+    places = Places(0)
+    assert await queue_wait(places, monkeypatch) == QueueWait(places.position, None)
+    assert places.asked == [("acme", ["a"])]
+
+
+async def test_a_user_who_may_not_read_what_hinders_is_told_the_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places = Places(1, readable=False)
+    assert await queue_wait(places, monkeypatch) == QueueWait(places.position, None)

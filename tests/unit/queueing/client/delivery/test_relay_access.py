@@ -8,15 +8,17 @@ from typing import cast
 import msgspec
 import pytest
 
-from queueing.broker.job_values import JobState
+from queueing.broker.hindrance_values import Hindrance
+from queueing.broker.job_values import JobState, QueuePosition
 from queueing.broker.submissions import Receipt, Receipts, Submission, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
-from queueing.client.delivery.queue_access import PublishedDirectory
+from queueing.client.delivery.queue_access import PublishedDirectory, QueueWait
 from queueing.client.delivery.relay_access import RelayAccess
-from queueing.client.delivery.relay_connection import RelayConnection
+from queueing.client.delivery.relay_connection import MOST_REFUSAL_BYTES, NoRelay, RelayConnection, refusal_of
 from queueing.errors import (
     ConfigError,
     EnvelopeMalformed,
+    Invalid,
     PolicyDenied,
     QueueUnavailable,
     SigningError,
@@ -141,3 +143,107 @@ async def test_rubbish_from_a_relay_is_an_outage(connection: Connection, access:
         connection.answers = [raw]
         with pytest.raises(QueueUnavailable):
             await access.look_up(["a"])
+
+
+async def test_a_place_in_the_queue_is_passed_on(connection: Connection, access: RelayAccess) -> None:
+    """With what hinders the tenant; of many jobs the first 128 are asked for."""
+    connection.answers = [msgspec.msgpack.encode([3, 125, 7, None, {"host": "", "failing": [""]}])]
+    found = await access.queue_wait([f"job-{number}" for number in range(500)])
+    position = QueuePosition(queued=3, in_work=125, ahead=7, retry_in_s=None)
+    assert found == QueueWait(position, Hindrance(host="", failing=("",)))
+    path, body = connection.sent[0]
+    asked = messages.decoded(body, messages.IdsRequest)
+    assert (path, asked.tenant, len(asked.job_ids)) == (messages.WAITING, "acme", 128)
+
+
+HINDRANCE = {"host": "h", "drained": ["t"]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *([], [1], [1, 0, 0, None], [1, 0, 0, None, None, "more"], "text", 7, None, {}),
+        *([-1, 0, 0, None, None], [1, -1, 0, None, None], [1, 0, -1, None, None], [1, 0, 0, -0.5, None]),
+        *([2**63, 0, 0, None, None], [1, 0, 2**63, None, None], [1, 0, None, 1e300, None]),
+        *([1, 0, None, float("nan"), None], [1, 0, None, float("inf"), None], [1, 0, None, "soon", None]),
+        *(
+            [True, 0, 0, None, None],
+            ["1", 0, 0, None, None],
+            [[1], 0, 0, None, None],
+            [None, 0, 0, None, None],
+        ),
+        *([2, 0, 0, None, None], [1, 1, 0, None, None]),
+        *(
+            [1, 0, 0, None, "drained"],
+            [1, 0, 0, None, {"drained": ["t"]}],
+            [1, 0, 0, None, {**HINDRANCE, "host": 7}],
+        ),
+        *(
+            [1, 0, 0, None, {**HINDRANCE, "host": "h" * 257}],
+            [1, 0, 0, None, {**HINDRANCE, "drained": ["t"] * 17}],
+        ),
+    ],
+    ids=str,
+)
+async def test_an_answer_that_is_no_place_costs_the_sentence_alone(
+    connection: Connection, access: RelayAccess, answer: object
+) -> None:
+    """Missing, negative, huge, of another type, or of more jobs than were asked for: the client says what it knows itself."""
+    connection.answers = [msgspec.msgpack.encode(answer)]
+    assert await access.queue_wait(["a"]) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"\xc1", b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\x95\x01\x00\x00\xc0\x81\xa4host\xa1\xff"],
+    ids=["nothing", "no msgpack", "brackets", "a promise", "no UTF-8"],
+)
+async def test_rubbish_instead_of_a_place_costs_the_sentence_alone(
+    connection: Connection, access: RelayAccess, raw: bytes
+) -> None:
+    connection.answers = [raw]
+    assert await access.queue_wait(["a"]) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal_of(404, b'{"code":"invalid","message":"there is no POST of this path"}'),
+        refusal_of(404, b"<html>not found</html>"),
+        PolicyDenied("no"),
+        EnvelopeMalformed("other version"),
+    ],
+    ids=["earlier relay", "proxy", "denied", "malformed"],
+)
+async def test_a_relay_that_does_not_tell_places_leaves_the_client_as_it_was(
+    connection: Connection, access: RelayAccess, answer: SigningError
+) -> None:
+    connection.answers = [answer]
+    assert await access.queue_wait(["a"]) is None
+
+
+async def test_a_relay_that_is_away_is_the_reason_to_wait(
+    connection: Connection, access: RelayAccess
+) -> None:
+    connection.answers = [QueueUnavailable("cannot reach the relay: refused")]
+    with pytest.raises(QueueUnavailable, match="cannot reach the relay"):
+        await access.queue_wait(["a"])
+
+
+def test_a_refusal_is_the_error_that_it_names() -> None:
+    assert isinstance(refusal_of(404, b'{"code":"invalid","message":"no"}'), Invalid)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(b"", b"[]", b"{}", b'{"code":7}', b'{"code":"invalid","message":"\xff"}', b"[" * 10_000),
+        b'{"code":"invalid","message":"%s"}' % (b"x" * MOST_REFUSAL_BYTES),
+    ],
+    ids=["nothing", "list", "no code", "number", "no UTF-8", "brackets", "long"],
+)
+def test_a_refusal_that_is_none_is_of_no_relay(answer: bytes) -> None:
+    """Nor one that is longer than any: it would be shown to a person."""
+    refusal = refusal_of(500, answer)
+    assert isinstance(refusal, NoRelay)
+    assert refusal.message == "the address answers HTTP 500, and not as a relay does"

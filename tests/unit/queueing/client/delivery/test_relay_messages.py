@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from queueing.broker.job_values import QueuedState
+from queueing.broker.hindrance_values import Hindrance
+from queueing.broker.job_values import QueuedState, QueuePosition
 from queueing.broker.submissions import Receipt, Receipts, RemainingCapacity, SubmitStatus
 from queueing.client.delivery import relay_messages as messages
+from queueing.client.delivery.queue_access import QueueWait
 from queueing.errors import EnvelopeMalformed, LimitBacklog
 
 ROOM = RemainingCapacity(backlog_digests=5, backlog_bytes=None, budget_digests=0)
@@ -38,6 +40,15 @@ def test_states_come_back(state: QueuedState) -> None:
     """Of a job that is done, and of one that a worker has."""
     raw = messages.encoded([messages.JobStateMessage.of(state)])
     assert [each.state() for each in messages.decoded(raw, list[messages.JobStateMessage])] == [state]
+
+
+@pytest.mark.parametrize("retry_in_s", [None, 2.5])
+@pytest.mark.parametrize("hindrance", [None, Hindrance(host="", drained=("",), log_share_used=True)])
+def test_a_reason_to_wait_comes_back(hindrance: Hindrance | None, retry_in_s: float | None) -> None:
+    """With what hinders the tenant, or without."""
+    position = QueuePosition(queued=2, in_work=1, ahead=None, retry_in_s=retry_in_s)
+    raw = messages.encoded(messages.WaitingAnswer.of(QueueWait(position, hindrance)))
+    assert messages.decoded(raw, messages.WaitingAnswer).wait() == QueueWait(position, hindrance)
 
 
 @pytest.mark.parametrize(
