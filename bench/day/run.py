@@ -110,7 +110,7 @@ def run(options: DayOptions, tell: Callable[[str], None]) -> Report:
 
 
 def watch(session: Session, options: DayOptions, tenants: list[DayTenant]) -> Day:
-    """Run a day on a testbed of its own and watch it; raises ``LoadFailed``, ``WorkerFailed`` or ``TimeoutError``."""
+    """Run a day on a testbed of its own and watch it; raises ``LoadFailed``, ``WorkerFailed``, ``IncidentFailed`` or ``TimeoutError``."""
     phases = compressed_day(60 * options.minutes, PEAK_FACTOR)
     coming = comers(tenants, phases, SEED) | {t.name for t in tenants if t.tier is Tier.ENTERPRISE}
     session.say(f"{len(tenants)} tenants, of which {len(coming)} sign; their tokens are made")
@@ -162,7 +162,7 @@ def _observe(
     timetable: Timetable,
     phases: list[Phase],
 ) -> None:
-    """Take samples until the load has all answers; raises ``TimeoutError`` where they do not come."""
+    """Take samples until the load has all answers; raises ``TimeoutError`` where they do not come, and ``IncidentFailed``."""
     (peak,) = (phase for phase in phases if phase.name == PEAK)
     told_s = 0.0
     while not load.answered(SAMPLE_S):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -87,8 +88,14 @@ class RedisNodes:
         """Kill the first node, which is the primary until then."""
         self._nodes[self._node_ports[0]].kill()
 
+    def awaited_promotion(self) -> str:
+        """Sentinels that do not name another primary than the first node yet, with what they name; '' once all name the same one."""
+        question = f"SENTINEL get-master-addr-by-name {NAME}\r\n".encode()
+        said = {port: named_port(_said(port, question)) for port in self._ports[NODES:]}
+        return not_promoted(said, self._node_ports[0])
+
     def start_again(self) -> None:
-        """Start the first node again: the Sentinels make it a replica. It begins empty, and must not be primary before."""
+        """Start the first node again: the Sentinels make it a replica. It begins empty, and must not be primary any more."""
         self._start_node(self._node_ports[0])
 
     def stop(self) -> None:
@@ -152,6 +159,22 @@ sentinel parallel-syncs {NAME} 2
         seen = f"status=ok,address=127.0.0.1:{self._node_ports[0]},slaves={NODES - 1},sentinels={SENTINELS}"
         for port, child in zip(self._ports[NODES:], self._sentinels, strict=True):
             _wait_for(port, b"INFO sentinel\r\n", seen.encode(), child)
+
+
+def named_port(answer: bytes) -> int | None:
+    """Port in a Sentinel's answer to the question for the primary's address; None for another answer, or a part of one."""
+    found = re.fullmatch(rb"\*2\r\n\$\d+\r\n[^\r\n]+\r\n\$\d+\r\n(\d{1,5})\r\n", answer)
+    return None if found is None else int(found[1])
+
+
+def not_promoted(said: Mapping[int, int | None], killed_port: int) -> str:
+    """Reason for which no other node is primary yet, by what each Sentinel says, by its port; '' once all name the same other one."""
+    if len(set(said.values())) == 1 and not {None, killed_port} & set(said.values()):
+        return ""
+    names = (
+        f"{port} {'does not answer' if named is None else f'names {named}'}" for port, named in said.items()
+    )
+    return f"all Sentinels name another primary than {killed_port}: {', '.join(names)}"
 
 
 def _wait_for(port: int, question: bytes, answer: bytes, child: Child) -> None:
