@@ -8,11 +8,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from queueing.errors import InputUnreadable, OutputUnwritable, SigningError
-from queueing.files.beneath import rewrite_beneath
+from queueing.errors import OutputUnwritable, SigningError
+from queueing.files.beneath import parts_below, rewrite_beneath
 from queueing.files.durable_file import rewrite
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -83,11 +83,9 @@ class Target:
     def below(cls, folder: Path, name: Path, suffix: str = "") -> Self:
         """``folder/NAME`` with the folders of a relative name, links not followed.
 
-        Raises ``InputUnreadable`` for a name that leads out of the folder.
+        Raises ``InputUnreadable`` as ``parts_below``.
         """
-        parts = [part for part in PurePosixPath(name).parts if part != "/"]
-        if not parts or ".." in parts or "\x00" in str(name):
-            raise InputUnreadable("the name leads out of --out-dir")
+        parts = parts_below(str(name), "--out-dir")
         names = (*parts[:-1], parts[-1] + suffix)
         return cls(folder.joinpath(*names), folder, names)
 

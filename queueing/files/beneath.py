@@ -11,8 +11,10 @@ import errno
 import os
 import secrets
 import stat
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from queueing.errors import InputUnreadable
 from queueing.files.durable_file import DRAFT_SUFFIX
 
 if TYPE_CHECKING:
@@ -21,6 +23,21 @@ if TYPE_CHECKING:
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def parts_below(name: str, folder: str) -> list[str]:
+    """Parts of a name that somebody else chose, for a file below ``folder``; those of an absolute one without the root.
+
+    Raises ``InputUnreadable`` for a name that no file can have, and for one that leads out of the folder.
+    """
+    parts = [part for part in PurePosixPath(name).parts if part != "/"]
+    if "\x00" in name:
+        raise InputUnreadable("the name has a NUL character, which no file can have in its name")
+    if not parts:
+        raise InputUnreadable("this is the name of no file")
+    if ".." in parts:
+        raise InputUnreadable(f"the name leads out of {folder}")
+    return parts
 
 
 def replace_beneath(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import click
 
 from queueing.errors import InputUnreadable, OutputUnwritable
-from queueing.files.beneath import replace_beneath
+from queueing.files.beneath import parts_below, replace_beneath
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,9 @@ class ItemFolder:
     def path(self, name: str) -> Path:
         """Path of the item's file, with the folders of the name below the folder.
 
-        Raises ``InputUnreadable`` for a name that leads out of it.
+        Raises ``InputUnreadable`` as ``parts_below``.
         """
-        parts = [part.replace(":", "-") for part in PurePosixPath(name).parts if part != "/"]
-        if not parts or ".." in parts or "\x00" in name:
-            raise InputUnreadable(f"the name leads out of {self.option}")
+        parts = [part.replace(":", "-") for part in parts_below(name, self.option)]
         return self.folder.joinpath(*parts[:-1], f"{parts[-1]}{self.suffix}")
 
     def refuse_equal_paths(self, names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Places of signed files: what a full disk costs."""
+"""Places of signed files: names that a file can have, and what a full disk costs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from queueing.artifacts.targets import Target
-from queueing.errors import OutputUnwritable
+from queueing.errors import InputUnreadable, OutputUnwritable
 
 
 class Disk:
@@ -82,3 +82,17 @@ def test_a_file_that_found_no_room_is_tried_again_when_no_other_is_written(tmp_p
             failing.result(60)
     assert order == ["small", "large", "small"]
     assert (small.read_bytes(), large.read_bytes()) == (b"signed", b"as it was")
+
+
+@pytest.mark.parametrize(
+    "name, why",
+    [
+        ("../tool.exe", "the name leads out of --out-dir"),
+        ("tool\x00.exe", "the name has a NUL character, which no file can have in its name"),
+        ("/", "this is the name of no file"),
+    ],
+)
+def test_a_name_that_no_file_below_the_folder_has_is_told_as_what_it_is(name: str, why: str) -> None:
+    with pytest.raises(InputUnreadable) as refused:
+        Target.below(Path("out"), Path(name))
+    assert refused.value.message == why

@@ -25,11 +25,22 @@ def test_signature_files_stay_below_the_folder(name: str, path: str) -> None:
     assert signatures_in(Path("out")).path(name) == Path(path)
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "", "/", "a\x00b"])
-def test_names_that_lead_out_are_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    "name, why",
+    [
+        ("../x", "the name leads out of --out-dir"),
+        ("a/../../x", "the name leads out of --out-dir"),
+        ("", "this is the name of no file"),
+        ("/", "this is the name of no file"),
+        ("a\x00b", "the name has a NUL character, which no file can have in its name"),
+        ("../a\x00b", "the name has a NUL character, which no file can have in its name"),
+    ],
+)
+def test_names_that_lead_out_or_are_none_are_refused(name: str, why: str) -> None:
     """A manifest cannot make the command write outside --out-dir, or to a file without a name."""
-    with pytest.raises(InputUnreadable):
+    with pytest.raises(InputUnreadable) as refused:
         signatures_in(Path("out")).path(name)
+    assert refused.value.message == why
 
 
 def test_a_signature_file_is_replaced(tmp_path: Path) -> None:
