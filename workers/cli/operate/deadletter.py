@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -80,7 +81,7 @@ def list_letters(output: Output, /, *, config: Path, tenant: str | None) -> Exit
     r"""List the dead letters, oldest first.
 
     The other commands take JOB as it is printed here: a byte of an id that is not visible ASCII is an escape (ESC: \x1b),
-    and a backslash is doubled. Put such an id in single quotes.
+    a backslash is doubled, and an empty id is \-. Put such an id in single quotes.
     """
     _, found = _read(config, tenant)
     if output.as_json:
@@ -100,11 +101,12 @@ def list_letters(output: Output, /, *, config: Path, tenant: str | None) -> Exit
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @config_option
+@tenant_option
 @json_option
 @click.pass_obj
-def show(output: Output, /, *, job_id: str, config: Path) -> Exit:
+def show(output: Output, /, *, job_id: str, config: Path, tenant: str | None) -> Exit:
     """Show JOB with its evidence. Its digests are not shown."""
-    (found,) = _chosen(_read(config, None)[1], (job_id,), everything=False)
+    (found,) = _chosen(_read(config, tenant)[1], (job_id,), everything=False)
     line = _line(found)
     if output.as_json:
         emit(line)
@@ -172,16 +174,24 @@ def _chosen(
         raise click.UsageError("give job ids, or --all")
     if everything:
         return list(found)
-    by_name = {name_of(letter.job_id): letter for letter in found}
-    by_id = {letter.job_id: letter for letter in found}
-    chosen = [by_name.get(job_id) or by_id.get(os.fsencode(job_id)) for job_id in job_ids]
-    missing = [job_id for job_id, letter in zip(job_ids, chosen, strict=True) if letter is None]
+    by_name, by_id = defaultdict(list), defaultdict(list)
+    for letter in found:
+        by_name[name_of(letter.job_id)].append(letter)
+        by_id[letter.job_id].append(letter)
+    chosen = {job_id: by_name.get(job_id) or by_id.get(os.fsencode(job_id), []) for job_id in job_ids}
+    missing = [job_id for job_id, letters in chosen.items() if not letters]
     if missing:
         raise JobUnknown(
             f"no dead letter with this id: {', '.join(missing)}",
             hint="Give ids as `sigmill deadletter list` prints them, in single quotes where they have a backslash.",
         )
-    return [letter for letter in chosen if letter is not None]
+    for job_id, letters in chosen.items():
+        if len(letters) > 1:
+            tenants = ", ".join(letter.tenant for letter in letters)
+            raise click.UsageError(
+                f"{job_id}: several tenants have a dead letter of this id: {tenants}; give --tenant"
+            )
+    return list(dict.fromkeys(letters[0] for letters in chosen.values()))
 
 
 def _print_outcomes(output: Output, letters: Sequence[StoredLetter], outcomes: Sequence[str]) -> Exit:

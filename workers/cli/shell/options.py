@@ -50,6 +50,18 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+class JobId(click.ParamType[str]):
+    """Job id of a client's command; an empty one is a usage error."""
+
+    name = "job"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Text of the id as it is given."""
+        if not value:
+            self.fail("the id is empty; a variable of the shell may be unset", param, ctx)
+        return str(value)
+
+
 def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's form
     ctx.ensure_object(Output).as_json |= value
 

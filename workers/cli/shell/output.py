@@ -116,14 +116,23 @@ def printable(text: str) -> str:
     )
 
 
+NO_ID: Final = "\\-"
+"""Name of the empty id; no other id has it."""
+
+
 def name_of(raw_id: bytes) -> str:
     """Name of an id that may have any bytes: one for each id, without spaces, so that a command that shows it also takes it.
 
-    Visible ASCII stands for itself, a backslash is doubled, and any other byte is an escape (ESC: backslash x1b).
+    Visible ASCII stands for itself, a backslash is doubled, and any other byte is an escape (ESC: backslash x1b). The empty id is
+    ``NO_ID``.
     """
-    return "".join(
-        "\\\\" if byte == _BACKSLASH else chr(byte) if 0x20 < byte < 0x7F else f"\\x{byte:02x}"
-        for byte in raw_id
+    return (
+        NO_ID
+        if not raw_id
+        else "".join(
+            "\\\\" if byte == _BACKSLASH else chr(byte) if 0x20 < byte < 0x7F else f"\\x{byte:02x}"
+            for byte in raw_id
+        )
     )
 
 

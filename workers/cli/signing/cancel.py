@@ -10,7 +10,7 @@ import msgspec
 from queueing.broker.job_values import CancelStatus
 from queueing.client.signing_client import SigningClient
 from workers.cli.shell.interrupts import run_stoppable
-from workers.cli.shell.options import client_config_option, json_option
+from workers.cli.shell.options import JobId, client_config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line
 from workers.cli.signing.request_options import WaitingCommand
 
@@ -24,7 +24,7 @@ class CancelledLine(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @client_config_option
-@click.argument("job_ids", nargs=-1, required=True, metavar="JOB…")
+@click.argument("job_ids", nargs=-1, required=True, type=JobId(), metavar="JOB…")
 @json_option
 @click.pass_obj
 def cancel(output: Output, /, *, config: Path, job_ids: tuple[str, ...]) -> Exit:

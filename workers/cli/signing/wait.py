@@ -13,6 +13,7 @@ from queueing.client.signing_client import SigningClient
 from queueing.errors import InputUnreadable, SigningError, from_reason
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import (
+    JobId,
     client_config_option,
     deadline_option,
     json_option,
@@ -46,7 +47,7 @@ from workers.cli.signing.wait_notes import wait_notes
     help="Write the receipt of each signature to DIR/NAME.tlog-proof, of a job that was submitted with --receipts. A signature is"
     " printed without it after `receipt_timeout_s` of client.toml.",
 )
-@click.argument("job_ids", nargs=-1)
+@click.argument("job_ids", nargs=-1, type=JobId())
 @json_option
 def wait(
     *,

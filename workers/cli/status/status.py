@@ -17,7 +17,7 @@ from workers.cli.shell.config_paths import (
     chosen_config,
     kind_of,
 )
-from workers.cli.shell.options import Duration, json_option
+from workers.cli.shell.options import Duration, JobId, json_option
 from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, print_line
 from workers.cli.status.text import text_of
 
@@ -47,7 +47,7 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     show_default=True,
     help="Age up to which this host's write-ahead log is read; for operators.",
 )
-@click.argument("job_ids", nargs=-1)
+@click.argument("job_ids", nargs=-1, type=JobId())
 @json_option
 @click.pass_obj
 def status(

@@ -26,6 +26,10 @@ IDS = [
     b" a",
     b"a\nb",
     b"\\",
+    b"",
+    b"-",
+    rb"\-",
+    rb"\\-",
 ]
 LETTER = DeadLetter(
     reason="job.poisoned",
@@ -51,7 +55,7 @@ def test_an_id_is_taken_as_it_is_printed(found: StoredLetter) -> None:
     assert _chosen(FOUND, (printed,), everything=False) == [found]
 
 
-@pytest.mark.parametrize("job_id", [b"\x1b[2J", b"\xff", "{acme}é".encode(), b"a b "])
+@pytest.mark.parametrize("job_id", [b"\x1b[2J", b"\xff", "{acme}é".encode(), b"a b ", b""])
 def test_the_bytes_of_an_id_are_taken_too(job_id: bytes) -> None:
     """As another program has them, and as a shell gives them to a command."""
     (chosen,) = _chosen(FOUND, (os.fsdecode(job_id),), everything=False)
@@ -69,3 +73,28 @@ def test_an_unknown_id_is_told_with_how_ids_are_given() -> None:
 def test_ids_or_all_are_given_and_not_both(job_ids: tuple[str, ...], everything: bool) -> None:
     with pytest.raises(click.UsageError):
         _chosen(FOUND, job_ids, everything=everything)
+
+
+TWICE = [StoredLetter(tenant, b"same", b"", LETTER) for tenant in ("acme", "globex")]
+
+
+@pytest.mark.parametrize("job_ids", [("same",), ("same", "same"), (r"\xff", "same")])
+def test_an_id_of_several_tenants_is_chosen_by_naming_one(job_ids: tuple[str, ...]) -> None:
+    """Else the command would show, requeue or delete one of them by chance."""
+    with pytest.raises(click.UsageError) as refused:
+        _chosen([*FOUND, *TWICE], job_ids, everything=False)
+    assert refused.value.message == (
+        "same: several tenants have a dead letter of this id: acme, globex; give --tenant"
+    )
+    assert _chosen(TWICE[1:], ("same",), everything=False) == TWICE[1:]
+    assert _chosen(TWICE, (), everything=True) == TWICE
+
+
+def test_an_id_that_is_given_twice_is_chosen_once() -> None:
+    """As it is printed, and by its bytes: the second requeue would say that it is gone."""
+    assert _chosen(
+        FOUND, (r"\xff", "{acme}" + "0" * 32, r"\xff", os.fsdecode(b"\xff")), everything=False
+    ) == [
+        FOUND[4],
+        FOUND[0],
+    ]

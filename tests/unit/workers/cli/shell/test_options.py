@@ -12,6 +12,9 @@ from queueing.errors import ConfigError
 from tests.support.fakes.config_files import Site, tenant_text
 from tests.support.sigmill_cli import environment
 from workers.cli.shell.options import Duration, chosen_request_id, chosen_tenants, combined
+from workers.cli.signing.cancel import cancel
+from workers.cli.signing.wait import wait
+from workers.cli.status.status import status
 from workers.config.loading import load_configuration
 
 
@@ -41,6 +44,16 @@ def test_combined_options_keep_their_order() -> None:
     assert [parameter.name for parameter in command.params] == ["first", "second", "rest"]
     ran = CliRunner().invoke(command, ["--second", "2", "--first", "1", "x", "y"])
     assert ran.output == "1 2 ('x', 'y')\n"
+
+
+@pytest.mark.parametrize("command", [cancel, status, wait], ids=["cancel", "status", "wait"])
+def test_an_empty_job_id_is_a_usage_error(command: click.Command, tmp_path: Path) -> None:
+    """Of an unset variable; it would be shown as a blank, and asked for."""
+    file = tmp_path / "client.toml"
+    file.touch()
+    ran = CliRunner().invoke(command, ["--config", str(file), "{acme}1", ""])
+    assert ran.exit_code == 2
+    assert "the id is empty; a variable of the shell may be unset" in ran.output
 
 
 @pytest.fixture
