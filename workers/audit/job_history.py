@@ -22,7 +22,8 @@ from workers.journal.records import (
     UnknownRecord,
     decode_record,
 )
-from workers.journal.segments import read_segment, segment_number, segments_of
+from workers.journal.segments import segment_number, segments_of
+from workers.journal.unreadable_places import read_past
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -76,7 +77,8 @@ class Histories(msgspec.Struct, frozen=True, kw_only=True):
 def histories_of(folder: Path, job_ids: Collection[bytes], *, since_s: float) -> Histories:
     """Read the segments that were written to after ``since_s`` (Unix time): some hundred MB a second.
 
-    Raises ``OSError``. A segment that was removed meanwhile is skipped.
+    What the disk does not give is read around at once, and is in ``damage``. A segment that was removed meanwhile is skipped.
+    Raises ``OSError`` for all other errors.
     """
     events: dict[bytes, list[JobEvent]] = {job_id: [] for job_id in job_ids}
     segments = size_bytes = 0
@@ -88,7 +90,7 @@ def histories_of(folder: Path, job_ids: Collection[bytes], *, since_s: float) ->
             facts = file.stat()
             if facts.st_mtime < since_s:
                 continue
-            for payload in read_segment(file, damage, end=ends.get(segment_number(file))):
+            for payload in read_past(file, damage, end=ends.get(segment_number(file))):
                 if any(job_id in payload for job_id in events):
                     _note(payload, events)
         except FileNotFoundError:

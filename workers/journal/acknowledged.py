@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from workers.journal.records import OpenedRecord, decode_record
-from workers.journal.segments import read_segment
+from workers.journal.segments import read_segment, segment_number
+from workers.journal.unreadable import UNREADABLE
+from workers.journal.unreadable_places import raise_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from workers.journal.unreadable_places import UnreadablePlaces
 
 FILE_NAME: Final = "acknowledged"
 _PLACE: Final = struct.Struct(">QQ")
@@ -70,21 +73,36 @@ def read_acknowledged(folder: Path) -> Acknowledged | None:
     return Acknowledged(*_PLACE.unpack(place))
 
 
-def acknowledged_ends(files: Iterable[Path]) -> dict[int, int]:
+def acknowledged_ends(files: Iterable[Path], *, places: UnreadablePlaces | None = None) -> dict[int, int]:
     """Bytes that count, by number of segment; a segment that is not in it counts whole. One small read per file.
 
-    Raises ``OSError``.
+    A head that the disk does not give says nothing, as a damaged one; with ``places`` see ``given_head``. Raises ``OSError``.
     """
     ends: dict[int, int] = {}
     for file in files:
         try:
-            head = head_of(file)
+            head = given_head(file, places)
         except FileNotFoundError:  # removed meanwhile, and with it only the end of one that is older
             continue
         if head is not None and head.previous is not None:
             number, size_bytes = head.previous
             ends[number] = size_bytes
     return ends
+
+
+def given_head(file: Path, places: UnreadablePlaces | None = None) -> OpenedRecord | None:
+    """First record of a segment; None where it is damaged, or the disk does not give it.
+
+    With ``places`` the latter raises ``SegmentUnreadable`` until it is given up. Raises ``OSError`` for all other errors.
+    """
+    try:
+        return head_of(file)
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        if places is not None and not places.is_given_up(segment_number(file), 0):
+            raise_unreadable(error, file, 0)
+        return None
 
 
 def head_of(file: Path) -> OpenedRecord | None:

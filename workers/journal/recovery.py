@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from workers.journal.acknowledged import acknowledged_ends, head_of
+from workers.journal.acknowledged import acknowledged_ends, given_head
 from workers.journal.open_claims import OpenClaims
 from workers.journal.records import (
     CanaryIntentRecord,
@@ -21,7 +21,8 @@ from workers.journal.records import (
     decode_record,
     unknown_canary,
 )
-from workers.journal.segments import read_segment, segment_number, segments_of
+from workers.journal.segments import segment_number, segments_of
+from workers.journal.unreadable_places import UnreadablePlaces, read_past
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,21 +46,25 @@ class Recovered:
     damage: list[Damage] = field(default_factory=list)
 
 
-def recover(folder: Path, *, now_s: float | None = None) -> Recovered:
-    """Read the log from the oldest segment with an open claim. Raises ``OSError``.
+def recover(
+    folder: Path, *, now_s: float | None = None, unreadable: UnreadablePlaces | None = None
+) -> Recovered:
+    """Read the log from the oldest segment with an open claim.
 
-    O(bytes of those segments). A torn tail ends the reading of its segment; damage costs the damaged records only.
+    O(bytes of those segments). A torn tail ends the reading of its segment; damage costs the damaged records only. What the
+    disk does not give raises ``SegmentUnreadable`` until ``unreadable`` has given it up, and is damage then. Raises ``OSError``.
     """
+    places = unreadable or UnreadablePlaces()
     now_s = time.time() if now_s is None else now_s
     intents: dict[Claim, IntentRecord | CanaryIntentRecord] = {}
     outcomes: dict[Claim, OutcomeRecord] = {}
     open_claims = OpenClaims()
     damage: list[Damage] = []
-    files = segments_of(folder)
-    ends = acknowledged_ends(files)
-    for file in _relevant(files):
+    files = _relevant(segments_of(folder), places)
+    ends = acknowledged_ends(files, places=places)
+    for file in files:
         number = segment_number(file)
-        for record in _records(file, damage, ends.get(number)):
+        for record in _records(read_past(file, damage, end=ends.get(number), places=places)):
             open_claims.apply(record, number)
             _apply(record, intents, outcomes)
     now_ms = int(now_s * 1000)
@@ -78,17 +83,17 @@ def _closing(intent: IntentRecord | CanaryIntentRecord, now_ms: int) -> UnknownR
     return unknown_canary(intent, now_ms)
 
 
-def _relevant(files: list[Path]) -> list[Path]:
+def _relevant(files: list[Path], places: UnreadablePlaces) -> list[Path]:
     """Segments from the oldest one with a claim that was open when the newest readable segment began."""
     for file in reversed(files):
-        head = head_of(file)
+        head = given_head(file, places)
         if head is not None:
             return [each for each in files if segment_number(each) >= head.first_open]
     return files
 
 
-def _records(file: Path, damage: list[Damage], end: int | None) -> Iterator[Record]:
-    for payload in read_segment(file, damage, end=end):
+def _records(payloads: Iterator[bytes]) -> Iterator[Record]:
+    for payload in payloads:
         try:
             yield decode_record(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

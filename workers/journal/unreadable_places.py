@@ -1,12 +1,21 @@
 """Places of the write-ahead log that the disk does not give: tried again for a time, and then read around.
 
-A lost sector stays lost, and the record of every tenant would stand still behind it; a disk that is away comes back. So a place is given
+A lost sector stays lost, and behind it the record of every tenant would stand still, or the start of a worker; a disk that is away comes back. So a place is given
 up when it could not be read for ``GIVE_UP_S``. What was given up is known for as long as the process runs: a later one tries again.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from workers.journal.segments import read_frames, segment_number
+from workers.journal.unreadable import UNREADABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from workers.journal.damage import Damage
 
 GIVE_UP_S: Final = 600.0
 """Longer than most paths to a disk take to fail over."""
@@ -64,3 +73,35 @@ class UnreadablePlaces:
     def is_given_up(self, segment: int, offset: int) -> bool:
         """Whether what cannot be read from this place on is to be skipped."""
         return any(number == segment and offset in stretch for number, stretch in self._given_up)
+
+
+def raise_unreadable(error: OSError, file: Path, offset: int) -> None:
+    """Raise ``SegmentUnreadable`` for an error of a read which says that the disk does not give these bytes."""
+    if error.errno in UNREADABLE:
+        size_bytes = file.stat().st_size
+        raise SegmentUnreadable(
+            error, segment=segment_number(file), offset=offset, size_bytes=size_bytes
+        ) from error
+
+
+def read_past(
+    file: Path, damage: list[Damage], *, end: int | None = None, places: UnreadablePlaces | None = None
+) -> Iterator[bytes]:
+    """Payloads of a segment in order, as of ``read_segment``; what the disk does not give is damage, too.
+
+    With ``places`` it raises ``SegmentUnreadable`` there until they give it up. Raises ``OSError`` for all other errors.
+    """
+    offset = 0
+    try:
+        for behind, payload in read_frames(file, damage, end=end):
+            offset = behind
+            yield payload
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        if places is not None and not places.is_given_up(segment_number(file), offset):
+            raise_unreadable(error, file, offset)
+    else:
+        return
+    for _, payload in read_frames(file, damage, start=offset, end=end, around=[]):
+        yield payload

@@ -13,7 +13,8 @@ from queueing.protocol.grants.grant import read_grant
 from queueing.protocol.jobs import content_hash, decode_result
 from workers.journal.acknowledged import acknowledged_ends
 from workers.journal.records import IntentRecord, OutcomeRecord, ReturnedRecord, decode_record
-from workers.journal.segments import read_segment, segment_number, segments_of
+from workers.journal.segments import segment_number, segments_of
+from workers.journal.unreadable_places import read_past
 from workers.lanes.authorisation import is_unauthenticated
 from workers.lanes.signatories import GRANT_SKEW_MS
 
@@ -67,7 +68,7 @@ class UncountedGrants:
 def counted_before(folder: Path, *, since_s: float) -> LogCount:
     """Contents of jobs under grants in the segments that were written to since (Unix time). O(their bytes).
 
-    A segment that cannot be read, a damaged place and a record that cannot be decoded are ``lacking``, and the rest is counted.
+    A place that the disk does not give, a damaged place and a record that cannot be decoded are ``lacking``, and the rest is counted.
     """
     found = LogCount()
     open_jobs: dict[tuple[bytes, bytes], Counted] = {}
@@ -87,7 +88,7 @@ def _records(folder: Path, since_s: float, found: LogCount) -> Iterator[Record]:
     for file in files:
         if file.stat().st_mtime < since_s:
             continue
-        for payload in read_segment(file, damage, end=ends.get(segment_number(file))):
+        for payload in read_past(file, damage, end=ends.get(segment_number(file))):
             try:
                 yield decode_record(payload)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

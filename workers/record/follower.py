@@ -18,7 +18,7 @@ from workers.journal.acknowledged import head_of, read_acknowledged
 from workers.journal.records import decode_record
 from workers.journal.segments import read_frames, read_segment, segment_number, segment_path, segments_of
 from workers.journal.unreadable import UNREADABLE
-from workers.journal.unreadable_places import SegmentUnreadable, UnreadablePlaces
+from workers.journal.unreadable_places import UnreadablePlaces, raise_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ class LogFollower:
         try:
             yield from self._of(file, end, finished=finished)
         except OSError as error:
-            _raise_unreadable(error, file, self.place.offset)
+            raise_unreadable(error, file, self.place.offset)
             raise
 
     def _of(self, file: Path, end: int | None, *, finished: bool) -> Iterator[Record | Gap]:
@@ -164,7 +164,7 @@ class LogFollower:
             if error.errno in UNREADABLE and self._unreadable.is_given_up(segment_number(file), 0):
                 self.read_around = True
                 return None
-            _raise_unreadable(error, file, 0)
+            raise_unreadable(error, file, 0)
             raise
 
     def _finished(self, file: Path, following: Path) -> int | None:
@@ -196,15 +196,6 @@ class LogFollower:
             self.read_around |= is_lost
             at_ms = self.at_ms if record is None else record.at_ms
             yield Gap(number, first, end, at_ms, "unreadable" if is_lost else "damaged")
-
-
-def _raise_unreadable(error: OSError, file: Path, offset: int) -> None:
-    """Raise ``SegmentUnreadable`` for an error of a read which says that the disk does not give these bytes."""
-    if error.errno in UNREADABLE:
-        size_bytes = file.stat().st_size
-        raise SegmentUnreadable(
-            error, segment=segment_number(file), offset=offset, size_bytes=size_bytes
-        ) from error
 
 
 def segment_head(folder: Path, number: int) -> bytes | None:

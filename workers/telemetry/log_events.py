@@ -314,6 +314,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "The previous process left intents without an outcome, or unpublished outcomes.",
         ("unknown", "unreleased"),
     ),
+    "recovery.unreadable": LogEvent(
+        "error",
+        "The disk does not give a place of the former process's write-ahead log: the worker claims nothing and tries it again. After ten minutes it is damage (`log.damaged`), and the worker continues behind it.",
+        ("segment", "offset", "errno"),
+    ),
     "recovery.failed": LogEvent("error", "Recovery of the write-ahead log failed and is retried.", ("why",)),
     "grants.uncounted": LogEvent(
         "error",

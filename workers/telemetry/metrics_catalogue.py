@@ -140,7 +140,7 @@ class WorkerMetrics(ProcessMetrics):
         "log_lag_seconds", "Age of the oldest record that waits for its fsync to the write-ahead log."
     )
     log_failing = gauge(
-        "log_failing", "1 while the write-ahead log cannot be written; nothing is signed meanwhile."
+        "log_failing", "1 while the write-ahead log cannot be written, or recovered; nothing is signed."
     )
     log_bytes = gauge("log_bytes", "Disk space used by the segments of the write-ahead log.")
     log_written_bytes = counter_of(

@@ -13,6 +13,7 @@ from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.jobs import ArqResult, JobOutcome, ResultHints, WireError, encode_result
 from tests.support.fakes.grants import sealed_under
 from tests.support.farm.forging import Forger
+from tests.support.farm.lost_sectors import lose
 from workers.audit.job_history import JobEvent, event_of, histories_of
 from workers.journal.records import (
     IntentRecord,
@@ -135,3 +136,15 @@ def test_an_intent_under_a_grant_says_for_whom() -> None:
     own = event_of(IntentRecord(9, "acme", JOB, LEASE, 1, Forger(key=ClientKey.generate()).seal()))
     for event in (broken, own):
         assert (event.subject, event.evidence_sha256) == ("", "")
+
+
+def test_a_lost_sector_costs_what_was_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The history has what the disk gives, and says which place it does not give."""
+    big = IntentRecord(1, "acme", OTHER, LEASE, 1, b"s" * 8192)
+    file = write(
+        tmp_path, 1, IntentRecord(1, "acme", JOB, LEASE, 1, b""), big, UnknownRecord(6, "acme", JOB, LEASE)
+    )
+    lose(monkeypatch, file, range(4096, 8192))
+    found = histories_of(tmp_path, [JOB], since_s=0.0)
+    assert [event.what for event in found.events[JOB]] == ["intent", "unknown"]
+    assert len(found.damage) == 1

@@ -15,6 +15,7 @@ from queueing.protocol.jobs import JobHints
 from tests.support.fakes.active_jobs import job_in_work, signed
 from tests.support.fakes.config_files import Site, tenant_text
 from tests.support.fakes.grants import NOW_MS, grant, issuer_text, sealed_grant, sealed_under
+from tests.support.farm.lost_sectors import lose
 from workers.active_job import ActiveJob
 from workers.config.loading import load_configuration
 from workers.current_config import CurrentConfig
@@ -100,6 +101,17 @@ def test_only_what_was_surely_not_signed_is_left_out(
     assert counts(log_of(tmp_path / "log", intent(sealed_under()), *records)) == counted
 
 
+def test_what_can_be_read_behind_a_lost_sector_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something may be missing, and which place it is is told."""
+    folder = log_of(tmp_path / "log", intent(b"s" * 8192, job_id=b"lost"), intent(sealed_under()))
+    lose(monkeypatch, segment_path(folder, 1), range(4096, 8192))
+    found = counted_before(folder, since_s=0)
+    assert [digests for _, _, digests in found.counted] == [2]
+    assert found.lacking.startswith("000000000001.wal: ")
+
+
 def test_old_segments_are_not_read(tmp_path: Path) -> None:
     """Their grants have ended."""
     folder = log_of(tmp_path / "log", intent(sealed_under()))
@@ -107,10 +119,7 @@ def test_old_segments_are_not_read(tmp_path: Path) -> None:
 
 
 def unreadable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(Path, "open", fail)
+    lose(monkeypatch, segment_path(folder, 1), range(1 << 20))
 
 
 def with_a_damaged_record(folder: Path, _: pytest.MonkeyPatch) -> None:
