@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from queueing.errors import ProofInvalid
 from queueing.files.folders import entries, is_there
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
+from queueing.transparency.merkle import HASH_BYTES
 from queueing.transparency.notes import read_note
 from workers.record.exchange import Head
-from workers.record.folder import LOGS_NAME
-from workers.record.volumes import RecordDamaged
+from workers.record.folder import LOGS_NAME, read_sealed
+from workers.record.retention.clock import FILE_NAME as CLOCK
+from workers.record.volumes import EMPTY, VOLUME, RecordDamaged, volumes_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from workers.record.volumes import Position
 
 
 def published_heads(folder: Path) -> dict[str, Head]:
@@ -49,6 +53,43 @@ def published_checkpoint(folder: Path) -> Checkpoint | None:
         return read_checkpoint(read_note(data).text)
     except ProofInvalid:
         raise RecordDamaged(f"{folder / 'checkpoint'} cannot be read") from None
+
+
+def is_made_again(folder: Path, tenant: str) -> bool:
+    """Whether the sealer has yet to make the last entries of a published checkpoint again, after a kill or a power cut.
+
+    It cuts the files to ``sealed``, and reads the write-ahead log again from there. Files that have not even what was sealed are
+    damaged, and are not made again. ``folder``: of the record. Raises ``OSError``.
+    """
+    log = folder / LOGS_NAME / tenant
+    try:
+        checkpoint, sealed = published_checkpoint(log), read_sealed(folder)
+        present = _hashes(log)
+    except FileNotFoundError:
+        return True  # a volume was cut away meanwhile
+    except RecordDamaged:
+        return False
+    if checkpoint is None or (sealed is None and is_there(folder / CLOCK)):
+        return False
+    kept = EMPTY if sealed is None else sealed.logs.get(tenant, EMPTY)
+    return kept.size <= present < checkpoint.size and _is_kept(log, kept)
+
+
+def _is_kept(log: Path, kept: Position) -> bool:
+    """Whether the files of the open volume have at least the bytes of this position."""
+    volume, inside = divmod(kept.size, VOLUME)
+    lengths = {"entries": kept.entry_bytes, "items": kept.item_bytes} if inside else {}
+    files = {log / kind / f"{volume:06d}.bin": length for kind, length in lengths.items() if length}
+    return all(is_there(file) and file.stat().st_size >= length for file, length in files.items())
+
+
+def _hashes(log: Path) -> int:
+    """Number of leaf hashes in the files: they are written after the entries and items, and cut before them."""
+    volumes = volumes_of(log / "level0")
+    if not volumes:
+        return 0
+    number, file = volumes[-1]
+    return number * VOLUME + file.stat().st_size // HASH_BYTES
 
 
 def publish_checkpoint(folder: Path, note: bytes) -> None:

@@ -152,7 +152,8 @@ class TenantLog:
         size = self._edge.size
         # A volume that begins exactly at the end has no bytes yet; the one before it is whole.
         volume, inside = divmod(size, VOLUME)
-        lengths = {"entries": self._entry_bytes, "items": self._item_bytes, "level0": inside * HASH_BYTES}
+        # Hashes first: a reader who sees no entry sees no hash, and knows that both are made again.
+        lengths = {"level0": inside * HASH_BYTES, "entries": self._entry_bytes, "items": self._item_bytes}
         for kind, length in lengths.items():
             if inside and length and not is_there(self.folder / kind / f"{volume:06d}.bin"):
                 raise RecordDamaged(f"{self.folder / kind}/{volume:06d}.bin is missing")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from time import monotonic
+from time import sleep as pause
+from typing import Final
 
 import click
 import msgspec
 
-from queueing.errors import ConfigError, LogUnavailable
+from queueing.errors import ConfigError, LogUnavailable, ProofInvalid
 from queueing.errors.counts import counted
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.audit.times import from_option, to_option
@@ -16,8 +19,9 @@ from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message
 from workers.config.service_file import load_service
 from workers.record.bundle.writer import Exported, export, newest_checkpoint
-from workers.record.folder import LOGS_NAME, log_folder
+from workers.record.folder import FOLDER_NAME, LOGS_NAME
 from workers.record.integrity.blocks import DamagedPlace
+from workers.record.published import is_made_again
 from workers.record.replacement import former_records
 from workers.record.retention.minimum import removed_sentence
 
@@ -26,6 +30,21 @@ class NotSealed(LogUnavailable):
     """This host has no checkpoint of the tenant yet."""
 
     hint = "The record begins with the tenant's first job on this host; checkpoints follow it within a second or two."
+
+
+class SealedAgain(LogUnavailable):
+    """The sealer was killed, and has not made all entries of the newest checkpoint again."""
+
+    hint = (
+        "Try again in a minute. The entries are in the write-ahead log; where no sealer runs (`sigmill audit status`), start the"
+        " worker of this host."
+    )
+
+
+MOST_WAIT_S: Final = 15.0
+"""A sealer is restarted within seconds, and reads a minute of the write-ahead log again in less."""
+
+PAUSE_S: Final = 0.2
 
 
 class ExportLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +100,8 @@ def export_record(  # noqa: PLR0913 - an option each
 
     Each entry is held against its hash. What is damaged is exported as it is and named; `sigmill audit verify` finds it, too.
 
-    Exit code 1 if an entry or a hash is damaged, 75 if this host has no checkpoint of the tenant.
+    Exit code 1 if an entry or a hash is damaged, 75 if this host has no checkpoint of the tenant, or if a sealer that was killed
+    has not made all of its entries again within 15 seconds.
     """
     service = load_service(config)
     if not re.match(NAME_PATTERN, tenant):
@@ -89,12 +109,13 @@ def export_record(  # noqa: PLR0913 - an option each
             "--tenant", "", f"{tenant!r} is no name of a tenant", "`sigmill tenants list` shows them."
         )
     try:
-        folder = log_folder(service.state_dir, tenant)
+        record = service.state_dir / FOLDER_NAME
         if former is not None:
-            folder = _former(service.state_dir, former) / LOGS_NAME / tenant
+            record = _former(service.state_dir, former)
+        folder = record / LOGS_NAME / tenant
         if newest_checkpoint(folder) is None:
             raise NotSealed(f"{folder}: no checkpoint")
-        exported = export(folder, out, from_ms=from_ms, to_ms=to_ms)
+        exported = _whole(record, tenant, out, from_ms=from_ms, to_ms=to_ms, is_former=former is not None)
     except OSError as error:
         raise LogUnavailable(f"{error.filename}: {error.strerror}") from error
     head = exported.checkpoint
@@ -119,6 +140,34 @@ def export_record(  # noqa: PLR0913 - an option each
     if exported.damage:
         print_message("restore these files from a copy, and export again")
     return _exit(exported)
+
+
+def _whole(
+    record: Path, tenant: str, out: Path, *, from_ms: int, to_ms: int | None, is_former: bool
+) -> Exported:
+    """Export; tried again while the sealer makes entries of the checkpoint again, which may begin while this reads.
+
+    Raises ``SealedAgain`` where that takes longer than ``MOST_WAIT_S``, and what ``export`` does.
+    """
+    until_s = monotonic() + MOST_WAIT_S
+    tried = is_former  # nothing is made again in a record that was given up
+    while True:
+        problem: OSError | ProofInvalid | None = None
+        exported: Exported | None = None
+        try:
+            exported = export(record / LOGS_NAME / tenant, out, from_ms=from_ms, to_ms=to_ms)
+        except (FileNotFoundError, ProofInvalid) as error:
+            problem = error
+        if is_former or not is_made_again(record, tenant):
+            if exported is not None:
+                return exported
+            if problem is not None and tried:
+                raise problem
+            tried = True  # the sealer may have ended between the two looks
+            continue
+        if monotonic() >= until_s:
+            raise SealedAgain(f"{record / LOGS_NAME / tenant} is made again up to its checkpoint")
+        pause(PAUSE_S)
 
 
 def _exit(exported: Exported) -> Exit:
