@@ -29,6 +29,7 @@ MOST_OPEN: Final = 200_000
 """Intents without an end that are remembered at once: far more than a host has jobs in work."""
 
 
+_ENDED: Final = b"ended"
 _WITH_OUTCOME: Final = frozenset({"committed", "repeated", "fenced"})
 """Ends before which there is an outcome."""
 
@@ -66,6 +67,7 @@ class Claims:
         self._first = first
         self._verified = verified
         self._open: dict[int, _OpenIntent] = {}
+        self._before: dict[int, bytes] = {}  # of each intent before the range: hash of its outcome, or _ENDED
 
     def __len__(self) -> int:
         """Number of intents without an end."""
@@ -81,7 +83,7 @@ class Claims:
         """Check an outcome against its intent, and the items beside it against both.
 
         After a crash a worker writes an outcome that may not be released again, as it is: a second outcome is the first one's
-        copy, or a lie. Its signatures are counted once.
+        copy, or a lie. Its signatures are counted once, if the first one is in the range.
         """
         intent = self._open.get(entry.intent)
         again = self._answer(intent, entry)
@@ -103,15 +105,25 @@ class Claims:
             raise ProofInvalid(f"it is the outcome of entry {entry.intent}, which is no open intent")
         if entry.signed > entry.digests or (intent is not None and entry.digests != intent.digests):
             raise ProofInvalid(f"its numbers of digests and signatures are not those of entry {entry.intent}")
-        if intent is None:
-            return False
-        made, before = _short_hash(encode_entry(entry)), intent.outcome
+        made = _short_hash(encode_entry(entry))
+        before = self._before.get(entry.intent, b"") if intent is None else intent.outcome
+        if before == _ENDED:
+            raise ProofInvalid(f"it is an outcome of entry {entry.intent}, which has ended")
         if before not in {b"", made}:
             raise ProofInvalid(
                 f"it is a second outcome of entry {entry.intent}, and another one than the first"
             )
-        intent.outcome = made
+        if intent is None:
+            self._remember(entry.intent, made)
+        else:
+            intent.outcome = made
         return bool(before)
+
+    def _remember(self, intent: int, state: bytes) -> None:
+        """Note the outcome or the end of an intent before the range. Only those without an end at its beginning have one in it."""
+        if len(self._before) >= MOST_OPEN and intent not in self._before:
+            raise ProofInvalid(f"{MOST_OPEN} intents before the range had no end")
+        self._before[intent] = state
 
     def _count(self, entry: OutcomeEntry, unverified: UnverifiedEnvelope) -> None:
         """Count the signatures of an outcome, and check that its envelope asks for them."""
@@ -130,8 +142,10 @@ class Claims:
     def end(self, index: int, entry: EndEntry, row: ItemRow | None) -> None:
         """Check the end of a claim, and the envelope beside an end in doubt."""
         intent = self._open.pop(entry.intent, None)
-        if intent is None and entry.intent >= self._first:
-            raise ProofInvalid(f"it ends entry {entry.intent}, which is no open intent")
+        if intent is None:
+            if entry.intent >= self._first or self._before.get(entry.intent) == _ENDED:
+                raise ProofInvalid(f"it ends entry {entry.intent}, which is no open intent")
+            self._remember(entry.intent, _ENDED)
         if intent is not None and not intent.outcome and entry.kind in _WITH_OUTCOME:
             self._verified.lose(outcome_lost(index, entry))
         if entry.kind not in IN_DOUBT:

@@ -92,6 +92,55 @@ def test_an_outcome_that_is_written_again_after_a_crash_counts_once(tmp_path: Pa
     assert verifier.verified.signatures == 1
 
 
+def of_a_range(folder: Path, *entries: Entry | tuple[Entry, ItemRow]) -> tuple[list[str], int]:
+    """Problems and signatures of the second 256 entries of a log: an intent is entry 1, and these entries begin the range."""
+    before: list[tuple[Entry, ItemRow | None]] = [(COMMITTED, None)] * (256 - 2)
+    there = [each if isinstance(each, tuple) else (each, None) for each in entries]
+    write_log(folder / "log", [(intent_of(), None), *before, *there])
+    export(folder / "log", folder / "bundle", from_ms=10)
+    (reader,) = origins_of(folder / "bundle")
+    verifier = OriginVerifier(reader, trusted=[Ed25519NoteKey(ORIGIN, EPOCH_KEY).verifier])
+    found = [str(problem) for problem in verifier.run()]
+    assert verifier.verified.first == 256
+    return found, verifier.verified.signatures
+
+
+LATER = {"at_ms": 10}
+
+
+def test_an_outcome_that_is_written_again_counts_once_also_where_its_intent_is_before_the_range(
+    tmp_path: Path,
+) -> None:
+    """A month that begins between an intent and its outcome has as many signatures as were made."""
+    outcome = msgspec.structs.replace(outcome_of(1), **LATER)
+    copies = [(outcome, row_of(index)) for index in (256, 257)]
+    assert of_a_range(tmp_path, *copies, msgspec.structs.replace(COMMITTED, **LATER)) == ([], 1)
+
+
+def test_a_second_outcome_or_end_of_an_intent_before_the_range_is_found(tmp_path: Path) -> None:
+    first = msgspec.structs.replace(outcome_of(1), **LATER)
+    other = msgspec.structs.replace(first, key_version=2)
+    end = msgspec.structs.replace(COMMITTED, **LATER)
+    found, signatures = of_a_range(
+        tmp_path, (first, row_of(256)), (other, row_of(257)), end, end, (first, row_of(260))
+    )
+    assert [each.partition("/")[2] for each in found] == [
+        "257 it is a second outcome of entry 1, and another one than the first",
+        "259 it ends entry 1, which is no open intent",
+        "260 it is an outcome of entry 1, which has ended",
+    ]
+    assert signatures == 1
+
+
+def test_outcomes_of_intents_before_the_range_do_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "MOST_OPEN", 1)
+    ends = [msgspec.structs.replace(COMMITTED, intent=intent, **LATER) for intent in (1, 2)]
+    found, _ = of_a_range(tmp_path, *ends)
+    assert [each.partition("/")[2] for each in found] == ["257 1 intents before the range had no end"]
+
+
 def test_numbers_of_digests_that_are_not_the_envelopes_are_found(tmp_path: Path) -> None:
     """Intent and outcome agree with each other, and not with what the client signed."""
     intent = msgspec.structs.replace(intent_of(), digests=1000)
