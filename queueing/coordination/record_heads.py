@@ -7,13 +7,16 @@ Values are read by their first bytes only, so that a huge one costs no memory. T
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError
 
 from queueing.errors import QueueUnavailable
+from queueing.protocol import keyspace
 from queueing.redis import scripts
+from queueing.redis.cluster import ClusterRedis
 from queueing.redis.errors import is_foreign_value, redis_errors
 from queueing.redis.script_answers import checked
 from queueing.redis.scripts import Script, ScriptCall
@@ -34,6 +37,13 @@ FOREIGN: Final = b"\xc1"
 _SEEN_BYTES: Final = MAX_HEAD_BYTES + 1
 """Bytes that are read of a value: one more than a head may have."""
 
+MOST_KEYS: Final = 10_000_000
+"""Keys of a node that are looked at: some ten seconds of Redis, in steps of a fraction of a millisecond."""
+
+_SCAN_COUNT: Final = 1000
+_READ_AT_ONCE: Final = 128
+_KEY: Final = re.compile(r"sigmill:\{([^{}]+)\}:head:([0-9a-f]{16})")
+
 
 @dataclass(frozen=True, slots=True)
 class HeadUpdate:
@@ -42,6 +52,53 @@ class HeadUpdate:
     key: str
     head: bytes
     seen: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedHead:
+    """Value of a head in Redis by tenant and name of the record, not verified. ``left_ms``: time after which Redis removes it."""
+
+    tenant: str
+    name: str
+    value: bytes
+    left_ms: int
+
+
+async def all_heads(redis: Redis) -> list[PublishedHead]:
+    """The heads of all tenants and records, by key. Looks at each key of Redis, at most ``MOST_KEYS``: for a person who asks.
+
+    Raises ``QueueUnavailable`` (retryable).
+    """
+    keys: set[str] = set()
+    with redis_errors("look for heads of the record"):
+        nodes = [redis]
+        if isinstance(redis, ClusterRedis):
+            nodes = [redis.topology.node(address) for address in await redis.topology.members()]
+        for node in nodes:
+            cursor, looked = 0, 0
+            while (cursor or not looked) and looked < MOST_KEYS:
+                cursor, some = await node.scan(cursor, match=keyspace.RECORD_HEADS, count=_SCAN_COUNT)
+                keys |= {key.decode("utf-8", "replace") for key in some}
+                looked += _SCAN_COUNT
+        named = [found for key in sorted(keys) if (found := _KEY.fullmatch(key)) is not None]
+        heads = []
+        for at in range(0, len(named), _READ_AT_ONCE):
+            heads += await _published(redis, named[at : at + _READ_AT_ONCE])
+    return heads
+
+
+async def _published(redis: Redis, named: Sequence[re.Match[str]]) -> list[PublishedHead]:
+    async with redis.pipeline(transaction=False) as pipe:
+        for each in named:
+            pipe.getrange(each[0], 0, _SEEN_BYTES - 1)
+            pipe.pttl(each[0])
+        answers = await pipe.execute(raise_on_error=False)
+    pairs = zip(named, answers[::2], answers[1::2], strict=True)
+    return [
+        PublishedHead(each[1], each[2], value, left_ms)
+        for each, value, left_ms in pairs
+        if isinstance(value, bytes) and isinstance(left_ms, int)
+    ]
 
 
 async def read_heads(redis: Redis, keys: Sequence[str]) -> list[bytes | QueueUnavailable]:

@@ -143,3 +143,7 @@ def receipt(job_id: str) -> str:
 def record_head(tenant: str, name: str) -> str:
     """String: newest signed head of this tenant's log in the record of this name (``queueing.coordination.record_heads``)."""
     return f"sigmill:{{{tenant}}}:head:{name}"
+
+
+RECORD_HEADS: Final = "sigmill:{*}:head:*"
+"""Pattern of the keys of all heads."""

@@ -5,6 +5,7 @@ run             all checks, one part after the other
 host            file descriptors, core files, state directory, metrics port
 log             damage of the write-ahead log, events that wait for it, shares of its disk
 record          sealer keeps up, no record was given up
+heads           a record that this host has published, and that is not here
 redis           version, eviction, persistence, rights, TLS, clock
 relay           certificate, descriptors and Redis of this host's relay
 server_package  Debian package of the running Redis, for its version

@@ -16,6 +16,7 @@ from workers.doctor.client import check_client
 from workers.doctor.epochs import check_epochs
 from workers.doctor.expiries import check_expiries
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
+from workers.doctor.heads import check_heads
 from workers.doctor.host import check_host
 from workers.doctor.log import check_log
 from workers.doctor.record import check_record
@@ -60,6 +61,7 @@ def findings_of(file: Path) -> Iterator[Finding]:
     yield from check_host(found.configuration.service)
     yield from check_log(found.configuration.service)
     yield from check_record(found.configuration.service)
+    yield from check_heads(found.configuration.service)
     yield from check_relay(file.with_name(RELAY_FILE), time.time())
     yield from check_tokens(found.configuration)
     yield from check_expiries(found.configuration, time.time())

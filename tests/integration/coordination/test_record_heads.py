@@ -10,7 +10,14 @@ from arq.connections import ArqRedis
 from redis.exceptions import NoPermissionError
 
 from queueing.config.redis import RedisConfig
-from queueing.coordination.record_heads import FOREIGN, KEEP_MS, HeadUpdate, read_heads, replace_heads
+from queueing.coordination.record_heads import (
+    FOREIGN,
+    KEEP_MS,
+    HeadUpdate,
+    all_heads,
+    read_heads,
+    replace_heads,
+)
 from queueing.errors import QueueUnavailable
 from queueing.protocol import keyspace
 from queueing.redis import connection, scripts
@@ -44,6 +51,19 @@ async def test_a_head_is_replaced_by_who_has_seen_it(redis: ArqRedis) -> None:
     ]
     assert await read_heads(redis, [KEY, OTHER, keyspace.record_head("b", "0" * 16)]) == [b"two", b"x", b""]
     assert KEEP_MS - 60_000 < await redis.pttl(KEY) <= KEEP_MS
+
+
+async def test_all_heads_are_found_among_other_keys(redis: ArqRedis) -> None:
+    """Nobody knows the names of what was lost. Foreign values and names that are none do not hide the others."""
+    await replace_heads(redis, [HeadUpdate(KEY, b"one", b""), HeadUpdate(OTHER, b"x" * 9000, b"")])
+    await redis.zadd(keyspace.record_head("b", "0" * 16), {"another type": 1})
+    await redis.set(keyspace.record_head("c", "no name"), b"x")
+    await redis.set(b"sigmill:{\xff}:head:" + b"0" * 16, b"x")
+    await redis.mset({f"sigmill:other:{number}": b"x" for number in range(3000)})
+    first, second, _ = await all_heads(redis)
+    assert (first.tenant, first.name, first.value) == ("acme", "0123456789abcdef", b"one")
+    assert KEEP_MS - 60_000 < first.left_ms <= KEEP_MS
+    assert (second.name, len(second.value)) == ("fedcba9876543210", MAX_HEAD_BYTES + 1)
 
 
 @pytest.mark.parametrize("seen", [b"", b"on", b"one ", b"two", b"\xff"])
