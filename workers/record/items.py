@@ -75,6 +75,11 @@ def decode_row(data: bytes) -> ItemRow:
         raise ProofInvalid("the item row cannot be read") from None
 
 
+def has_more(row: ItemRow, data: bytes) -> bool:
+    """Whether the bytes of a row have more than what was read of them: fields of a later version, or something that was hidden there."""
+    return len(data) > len(_encoder.encode(row))
+
+
 _INTEGER_BYTES: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 """Bytes of unsigned integers behind their first byte (the formats uint 8 to uint 64 of MessagePack)."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
 from queueing.transparency.entries import read_head
-from workers.record.items import begun_outcome, decode_row
+from workers.record.items import begun_outcome, decode_row, has_more
 from workers.record.retention.minimum import EntriesRemoved, read_minimum, removed_sentence
 from workers.record.volumes import ENTRY_LENGTH, MAX_ROW_BYTES, ROW_LENGTH, VOLUME, volumes_of
 
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 class StoredEntries:
     """Reader of the files of one tenant's log, up to ``size`` entries: what the checkpoint covers.
 
-    ``minimum``: the first entry that is there; those before it were removed by retention. Raises ``ProofInvalid``, or ``OSError``.
+    ``minimum``: the first entry that is there; those before it were removed by retention. ``rows_with_more``: item rows that were handed
+    out and have more than this build reads. Raises ``ProofInvalid``, or ``OSError``.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder = folder
         self._size = size
         self.minimum = read_minimum(folder)
+        self.rows_with_more = 0
 
     def entries(self, first: int) -> Iterator[tuple[int, bytes]]:
         """Index and bytes of each entry from ``first`` on. Raises ``ProofInvalid`` where a file ends, or ``OSError``.
@@ -61,6 +63,7 @@ class StoredEntries:
                     if row.outcome >= self._size:
                         return
                     if row.outcome >= first:
+                        self.rows_with_more += has_more(row, framed)
                         yield row
 
     def _row_frame(self, stream: BinaryIO, name: str) -> bytes | None:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from queueing.errors import ConfigError, LogUnavailable, ProofInvalid
-from queueing.errors.counts import counted
+from queueing.errors.counts import agreed, counted
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.audit.times import from_option, to_option
 from workers.cli.shell.options import config_option, json_option
@@ -60,6 +60,7 @@ class ExportLine(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     minimum: int = 0
     damage: tuple[DamagedPlace, ...] = ()
+    rows_with_more: int = 0
 
 
 @click.command("export")
@@ -128,6 +129,7 @@ def export_record(  # noqa: PLR0913 - an option each
             folder=str(out),
             minimum=exported.minimum,
             damage=exported.damage,
+            rows_with_more=exported.rows_with_more,
         )
         emit(line)
         return _exit(exported)
@@ -135,6 +137,11 @@ def export_record(  # noqa: PLR0913 - an option each
     print_message(f"{out}: {count:,} of {counted(head.size, 'entry', 'entries')} of {head.origin}")
     if exported.minimum and exported.first == exported.minimum:
         print_message(removed_sentence(exported.minimum))
+    if exported.rows_with_more:
+        rows = counted(exported.rows_with_more, "item row")
+        print_message(
+            f"{rows} {agreed(exported.rows_with_more, 'has', 'have')} more than this version reads; it is not in the bundle"
+        )
     for place in exported.damage:
         print_message(f"damaged: {folder}/{place}")
     if exported.damage:

@@ -54,6 +54,9 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
 
     ``losses``: number of entries that tell of something that was lost on the host; ``lost``: the first of them.
 
+    ``unread``: number of files in the folder that are no part of the log and range; ``unread_files``: the first of them. ``rows_with_more``:
+    item rows that have more than this version reads. Neither is verified.
+
     ``lanes_without_end``, ``calls_in_doubt``: why ``keys`` may have fewer calls than were made.
     """
 
@@ -78,3 +81,6 @@ class OriginLine(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[KeyLine, ...] = ()
     lanes_without_end: int = 0
     calls_in_doubt: int = 0
+    unread: int = 0
+    unread_files: tuple[str, ...] = ()
+    rows_with_more: int = 0

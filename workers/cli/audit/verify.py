@@ -26,12 +26,18 @@ from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.record.bundle.findings import Problem
 from workers.record.bundle.lane_sums import LaneSums
-from workers.record.bundle.reader import origins_of, others_in
+from workers.record.bundle.others import others_in
+from workers.record.bundle.reader import origins_of
 from workers.record.bundle.verification import OriginVerifier
 from workers.record.retention.minimum import removed_sentence
 
 MOST_PROBLEMS: Final = 100
 """Problems that are printed for each origin: a log that was changed in one place can have one for each entry behind it."""
+
+
+_NAMES: Final = 3
+MOST_UNREAD: Final = 20
+"""Names of files that nothing reads, of each origin; an earlier export into the same folder leaves some."""
 
 
 @click.command("verify")
@@ -149,6 +155,11 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         keys=_keys(verified.lanes),
         lanes_without_end=verified.lanes.running,
         calls_in_doubt=verified.lanes.in_doubt,
+        unread=len(verified.unread),
+        unread_files=tuple(
+            name.encode("utf-8", "backslashreplace").decode() for name in verified.unread[:MOST_UNREAD]
+        ),
+        rows_with_more=verified.rows_with_more,
     )
     if output.as_json:
         emit(line)
@@ -209,6 +220,17 @@ def _limits(line: OriginLine) -> Iterator[str]:
         yield (
             f"{counted(line.jobs_without_end, 'job')} {agreed(line.jobs_without_end, 'has', 'have')} no end here:"
             " in work at the last entry, or with an end that was left out"
+        )
+    if line.rows_with_more:
+        yield (
+            f"warning: {counted(line.rows_with_more, 'item row')} {agreed(line.rows_with_more, 'has', 'have')} more than this version"
+            " reads: what a later version wrote, or something hidden there. It is not verified"
+        )
+    if line.unread:
+        names = ", ".join(line.unread_files[:_NAMES]) + (", …" if line.unread > _NAMES else "")
+        yield (
+            f"warning: {counted(line.unread, 'file')} in its folder {agreed(line.unread, 'is', 'are')} no part of this log and range, as an"
+            f" earlier export leaves them, and not verified: {names}"
         )
     if line.minimum:
         yield removed_sentence(line.minimum)

@@ -1,6 +1,7 @@
 """A bundle: a part of a tenant's log as a folder that proves itself, which leaves the host.
 
 writer        a bundle from a log of this host, and the layout of its folder
+others        names in a bundle that nothing reads
 reader        files of a bundle from an untrusted source
 verification  verification of a bundle, offline: its tree, and the meaning of its entries
 claims        intents with their outcomes and ends, and the items beside them

@@ -64,7 +64,8 @@ class Verified:
     ``granted``: signatures under grants. ``unproven``: envelopes of jobs in doubt whose intents, which commit to them, are before the
     range. ``unended``: jobs whose end is not in the range; ``minimum``: entries before it had been removed at the export, as the bundle says.
     ``set_back``: the first ``MOST_SET_BACK`` places where the host's clock was set back. ``losses``: number of entries that tell of
-    something that was lost; ``lost``: the first ``MOST_LOST`` of them.
+    something that was lost; ``lost``: the first ``MOST_LOST`` of them. ``unread``: files in its folder that are no part of it;
+    ``rows_with_more``: item rows that have more than this build reads. Nothing vouches for either.
     """
 
     log: str = ""
@@ -83,6 +84,8 @@ class Verified:
     set_back: list[ClockSetBack] = field(default_factory=list)
     losses: int = 0
     lost: list[Lost] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    rows_with_more: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     lanes: LaneSums = field(default_factory=LaneSums)
     _clock_ms: int | None = None

@@ -21,7 +21,8 @@ from queueing.transparency.tiles import (
     split_tile,
     tile_path,
 )
-from workers.record.items import decode_row
+from workers.record.bundle.others import ORIGIN_FOLDER, unread_files
+from workers.record.items import decode_row, has_more
 from workers.record.volumes import MAX_ROW_BYTES, ROW_LENGTH
 
 if TYPE_CHECKING:
@@ -40,12 +41,6 @@ MOST_STATEMENTS: Final = 10_000
 
 _RANGE: Final = re.compile(r"(0|[1-9][0-9]{0,18}) (0|[1-9][0-9]{0,18})\n")
 _NUMBER: Final = re.compile(r"(0|[1-9][0-9]{0,18})\n")
-ORIGIN_FOLDER: Final = re.compile(r"[0-9a-f]{16}")
-"""Names of the folders of logs in a bundle."""
-
-README: Final = "README"
-_PARTS: Final = frozenset({"checkpoint", "items", "minimum", "origin", "range", "statements", "tile"})
-"""Names in the folder of an origin."""
 
 
 class BundleReader:
@@ -57,6 +52,8 @@ class BundleReader:
         # The bundle may be a link of the user's; the folder of an origin in it is part of what is not trusted.
         self._real = os.path.join(os.path.realpath(folder.parent), folder.name)  # noqa: PTH118 - of a resolved name
         self._last_tile: tuple[str, list[bytes]] = "", []
+        self.rows_with_more = 0
+        """Item rows so far that have more than this build reads."""
 
     def checkpoint(self) -> bytes:
         """The signed checkpoint, not verified."""
@@ -127,7 +124,9 @@ class BundleReader:
             if length > MAX_ROW_BYTES or offset + length > len(data):
                 raise ProofInvalid(f"{self.name}/{path} is damaged or cut at byte {offset}")
             try:
-                rows.append(decode_row(data[offset : offset + length]))
+                row = data[offset : offset + length]
+                rows.append(decode_row(row))
+                self.rows_with_more += has_more(rows[-1], row)
             except ProofInvalid as error:
                 raise ProofInvalid(f"{self.name}/{path} at byte {offset}: {error.message}") from None
             offset += length
@@ -146,6 +145,13 @@ class BundleReader:
         for name in names:
             yield f"statements/{name}", self._read(f"statements/{name}", _MAX_STATEMENT_BYTES)
 
+    def unread(self, size: int, first: int, end: int) -> list[str]:
+        """Files that are no part of a log of ``size`` entries, of which ``first`` up to ``end`` (exclusive) are here: nothing reads them."""
+        try:
+            return unread_files(self._folder, size, first, end)
+        except OSError as error:
+            raise ProofInvalid(f"{self.name} cannot be read: {error.strerror}") from None
+
     def _read(self, name: str, most: int) -> bytes:
         path = self._folder / name
         if os.path.realpath(path) != os.path.join(self._real, *name.split("/")):  # noqa: PTH118 - of a resolved name
@@ -154,17 +160,6 @@ class BundleReader:
             return read_regular(path, largest_bytes=most)
         except OSError as error:
             raise ProofInvalid(f"{self.name}/{name} cannot be read: {error.strerror}") from None
-
-
-def others_in(bundle: Path) -> list[str]:
-    """Names in a bundle, and in the folders of its origins, that are not ours: nothing reads them. Raises ``OSError``."""
-    others = []
-    for each in names_of(bundle):
-        if not ORIGIN_FOLDER.fullmatch(each.name):
-            others += [each.name] if each.name != README else []
-        elif each.is_dir() and not each.is_symlink():
-            others += [f"{each.name}/{inside.name}" for inside in names_of(each) if inside.name not in _PARTS]
-    return others
 
 
 def origins_of(bundle: Path) -> list[BundleReader]:

@@ -108,10 +108,11 @@ class OriginVerifier:
                 yield from self._block(block, min(WIDTH, checkpoint.size - block * WIDTH), checkpoint, claims)
                 if meter is not None and found.entries > before:
                     meter.verified(found.entries - before)
+            found.unread = self._reader.unread(checkpoint.size, found.first, found.end)
         except ProofInvalid as error:
             yield Problem("tree.invalid", self._reader.name, error.message)
             return
-        found.unended = len(claims)
+        found.unended, found.rows_with_more = len(claims), self._reader.rows_with_more
         if not hmac.compare_digest(self._edge.root(), checkpoint.root):
             what = (
                 f"the entries and hashes do not have the root of the checkpoint ({checkpoint.size} entries)"

@@ -29,7 +29,7 @@ from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.notes import read_note
 from queueing.transparency.receipts import tenant_of_origin
 from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
-from workers.record.bundle.reader import ORIGIN_FOLDER, README
+from workers.record.bundle.others import ORIGIN_FOLDER, README
 from workers.record.exchange import STATEMENTS
 from workers.record.integrity.blocks import DamagedPlace, damage_of_block
 from workers.record.items import encode_row
@@ -66,6 +66,7 @@ class Exported:
 
     ``minimum``: the first entry that this host still has; 0 where retention has removed none. ``damage``: places of the log whose
     entries and hashes differ, ``MOST_DAMAGE`` at most; the bundle has them as they are, and its verification finds them.
+    ``rows_with_more``: item rows of which this build has read, and written, a part.
     """
 
     checkpoint: Checkpoint
@@ -73,6 +74,7 @@ class Exported:
     end: int
     minimum: int
     damage: tuple[DamagedPlace, ...] = ()
+    rows_with_more: int = 0
 
 
 class FolderOfAnother(OutputUnwritable):
@@ -123,7 +125,7 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     folder.write("minimum", f"{stored.minimum}\n".encode())
     folder.write("range", f"{first} {max(first, end)}\n".encode())
     folder.write("checkpoint", note, sync=True)
-    return Exported(checkpoint, first, max(first, end), stored.minimum, tuple(damage))
+    return Exported(checkpoint, first, max(first, end), stored.minimum, tuple(damage), stored.rows_with_more)
 
 
 def _check_tenant(out: Path, tenant: str) -> None:

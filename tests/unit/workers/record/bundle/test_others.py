@@ -1,0 +1,125 @@
+"""Names in a bundle that nothing reads, and bytes of items that nothing reads: each is told, as nothing vouches for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from queueing.transparency.notes import Ed25519NoteKey
+from tests.support.farm.forged_logs import ORIGIN, intent_of, outcome_of, row_of, write_log
+from tests.support.farm.sealed_logs import EPOCH_KEY
+from workers.cli.audit.verified_lines import OriginLine
+from workers.cli.audit.verify import _limits
+from workers.record.bundle.findings import Verified
+from workers.record.bundle.others import unread_files
+from workers.record.bundle.reader import origins_of
+from workers.record.bundle.verification import OriginVerifier
+from workers.record.bundle.writer import export
+from workers.record.volumes import ROW_LENGTH
+
+NAMES = [
+    "items/009",
+    "items/000.p/3",
+    "items/x000/000",
+    "items/note",
+    "items/x001/note",
+    "tile/entries/001",
+    "tile/0/000.p/2",
+    "tile/0/001",
+    "tile/1/000",
+    "tile/9/000",
+    "tile/note",
+    "tile/entries/000.p/003",
+]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Folder of the origin in a bundle of a log with three entries."""
+    write_log(tmp_path / "log", [(intent_of(), None), (outcome_of(1), row_of(2))])
+    export(tmp_path / "log", tmp_path / "bundle")
+    (origin,) = tmp_path.glob("bundle/*/tile")
+    return origin.parent
+
+
+def verified(origin: Path) -> Verified:
+    (reader,) = origins_of(origin.parent)
+    verifier = OriginVerifier(reader, trusted=[Ed25519NoteKey(ORIGIN, EPOCH_KEY).verifier])
+    assert list(verifier.run()) == []
+    return verifier.verified
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_is_no_part_of_the_log_is_told(bundle: Path, name: str) -> None:
+    """It holds, and says nothing of this file."""
+    assert verified(bundle).unread == []
+    file = bundle / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"hidden")
+    assert verified(bundle).unread == [name]
+
+
+def test_a_link_beside_the_items_is_told_and_not_followed(bundle: Path) -> None:
+    (bundle / "items" / "008").symlink_to(bundle / "tile")
+    assert verified(bundle).unread == ["items/008"]
+
+
+@pytest.mark.parametrize("entries", [255, 256, 257, 512, 700])
+@pytest.mark.parametrize("from_ms", [0, 2])
+def test_everything_that_an_export_writes_is_read(tmp_path: Path, entries: int, from_ms: int) -> None:
+    """Of logs that end within, at and behind a tile, and of ranges of them."""
+    later = msgspec.structs.replace(intent_of(), at_ms=2)
+    log = [(intent_of() if number < 300 else later, None) for number in range(entries)]
+    write_log(tmp_path / "log", log)
+    made = export(tmp_path / "log", tmp_path / "bundle", from_ms=from_ms)
+    (reader,) = origins_of(tmp_path / "bundle")
+    folder = tmp_path / "bundle" / reader.name
+    assert unread_files(folder, made.checkpoint.size, made.first, made.end) == []
+
+
+def test_what_an_earlier_export_left_is_told(tmp_path: Path) -> None:
+    """Of its range nothing is verified any more."""
+    for count in (10, 20):
+        write_log(tmp_path / str(count), [(intent_of(), None)] * count)
+        export(tmp_path / str(count), tmp_path / "bundle")
+    (reader,) = origins_of(tmp_path / "bundle")
+    assert reader.unread(21, 0, 21) == ["tile/0/000.p/11", "tile/entries/000.p/11"]
+
+
+def test_a_field_that_was_added_to_an_item_row_is_told(bundle: Path) -> None:
+    """A later version may write one; this one does not verify it."""
+    file = bundle / "items" / "000"
+    row = msgspec.msgpack.decode(file.read_bytes()[ROW_LENGTH.size :])
+    data = msgspec.msgpack.encode([*row, b"hidden"])
+    file.write_bytes(ROW_LENGTH.pack(len(data)) + data)
+    assert verified(bundle).rows_with_more == 1
+
+
+def test_an_export_tells_a_field_that_was_added_to_an_item_row(bundle: Path) -> None:
+    """The bundle has what this version reads."""
+    log = bundle.parent.parent / "log"
+    file = log / "items" / "000000.bin"
+    row = msgspec.msgpack.decode(file.read_bytes()[ROW_LENGTH.size :])
+    data = msgspec.msgpack.encode([*row, "hidden"])
+    file.write_bytes(ROW_LENGTH.pack(len(data)) + data)
+    assert export(log, bundle.parent).rows_with_more == 1
+    assert verified(bundle).rows_with_more == 0
+
+
+def test_people_read_both_as_sentences() -> None:
+    line = OriginLine(
+        origin="o",
+        entries=3,
+        signatures=1,
+        client_signatures=0,
+        problems=0,
+        unread=4,
+        unread_files=("items/009", "items/010", "tile/a", "tile/b"),
+        rows_with_more=1,
+    )
+    rows, files = _limits(line)
+    assert rows.startswith("warning: 1 item row has more than this version reads")
+    assert files.startswith("warning: 4 files in its folder are no part of this log and range")
+    assert files.endswith("not verified: items/009, items/010, tile/a, …")
