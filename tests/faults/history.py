@@ -240,11 +240,15 @@ class LogRecord(_Event, frozen=True, kw_only=True, tag="record"):
 
 
 class ExportRead(_Event, frozen=True, kw_only=True, tag="export"):
-    """The record of a tenant was exported from a worker's state directory and verified, so many entries."""
+    """The record of a tenant was exported from a worker's state directory and verified, so many entries.
+
+    ``signatures``: in its outcomes, each under an envelope that a client of the tenant signed, which was verified, too.
+    """
 
     worker: str
     tenant: str
     entries: int
+    signatures: int = 0
 
 
 class ExportProblem(_Event, frozen=True, kw_only=True, tag="export problem"):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.faults.checker.check import EXPORTED_SIGNATURES
 from tests.faults.run import Report
 from tests.faults.soak import Soaked
 from tests.faults.summary import KindSummary, Summary, summary_of
@@ -29,6 +30,8 @@ OPERATIONS = (
     ("commit", "commits of a job"),
     ("C_Sign", "operations of the HSM"),
     ("record", "records of write-ahead logs"),
+    ("export", "exports of tenants' records"),
+    (EXPORTED_SIGNATURES, "signatures in these exports, with the client signatures over their envelopes"),
 )
 
 

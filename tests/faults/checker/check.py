@@ -56,9 +56,13 @@ CLIENT_AND_HSM_CHECKS: tuple[Check, ...] = (
 """For a worker that has no log and no fences (stock arq): what can be judged from outside."""
 
 
+EXPORTED_SIGNATURES = "signature in an export"
+"""Signatures in the verified exports, counted as operations."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Verdict of the checker. ``operations``: how many events it went through, by kind.
+    """Verdict of the checker. ``operations``: how many events it went through, by kind, and ``EXPORTED_SIGNATURES``.
 
     ``recoveries``: seconds from each heal until all that was open then had ended, by kind of fault.
     """
@@ -79,8 +83,10 @@ def check(events: Sequence[Event], checks: Sequence[Check] = SERVICE_CHECKS) -> 
     recoveries: dict[str, list[float]] = {}
     for fault, seconds in leases.recoveries(ledger):
         recoveries.setdefault(fault.kind, []).append(seconds)
+    operations = Counter(str(type(event).__struct_config__.tag) for event in events)
+    operations[EXPORTED_SIGNATURES] = sum(export.signatures for export in ledger.exports_read)
     return Verdict(
         violations=[violation for one in checks for violation in one(ledger)],
-        operations=Counter(str(type(event).__struct_config__.tag) for event in events),
+        operations=operations,
         recoveries=recoveries,
     )

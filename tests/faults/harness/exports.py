@@ -52,7 +52,14 @@ def export_events(
         except ProofInvalid as error:
             yield ExportProblem(at=time.time(), worker=worker, what=f"{tenant}: {error.message}")
             continue
-        yield ExportRead(at=time.time(), worker=worker, tenant=tenant, entries=verifier.verified.entries)
+        verified = verifier.verified
+        yield ExportRead(
+            at=time.time(),
+            worker=worker,
+            tenant=tenant,
+            entries=verified.entries,
+            signatures=verified.client_signatures,
+        )
 
 
 def _seal(state_dir: Path) -> dict[str, Ed25519NoteKey]:

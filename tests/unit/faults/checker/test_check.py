@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from msgspec.structs import replace
 
-from tests.faults.checker.check import CLIENT_AND_HSM_CHECKS, Verdict, check
+from tests.faults.checker.check import CLIENT_AND_HSM_CHECKS, EXPORTED_SIGNATURES, Verdict, check
 from tests.faults.history import (
     Answered,
     Claimed,
@@ -402,7 +402,7 @@ def test_events_wait_while_the_file_cannot_grow(tmp_path: Path) -> None:
     assert list(read_history(tmp_path / "history.jsonl")) == [INVOKED, ACCEPTED, ANSWERED]
 
 
-EXPORT = ExportRead(at=9, worker="w1", tenant="acme", entries=4)
+EXPORT = ExportRead(at=9, worker="w1", tenant="acme", entries=4, signatures=2)
 EXPORTED = Exported(
     at=9,
     worker="w1",
@@ -431,3 +431,8 @@ def test_what_the_verifier_says_of_an_export_is_a_violation() -> None:
         at=9, worker="w1", what="acme: entry.invalid 0/4 it is the outcome of no open intent"
     )
     assert broken_by([*RIGHT, EXPORT, EXPORTED, problem]) == {"I4 export does not hold"}
+
+
+def test_the_signatures_of_the_exports_are_counted() -> None:
+    operations = check([*RIGHT, EXPORT, EXPORT, EXPORTED]).operations
+    assert (operations["export"], operations[EXPORTED_SIGNATURES]) == (2, 4)
