@@ -42,7 +42,9 @@ def page(summary: Summary, soaked: Soaked | None) -> str:
 
 
 def _seeds(summary: Summary) -> str:
-    checked = ", ".join(f"{summary.operations.get(name, 0):,} {what}" for name, what in OPERATIONS)
+    checked = ", ".join(
+        f"{summary.operations[name]:,} {what}" for name, what in OPERATIONS if name in summary.operations
+    )
     failed = len(summary.failed) + len(summary.broken)
     verdict = "none broke a rule" if not failed else f"{failed} failed"
     return (
