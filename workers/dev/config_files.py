@@ -53,8 +53,9 @@ def service_file(
     service_key: PublicKey,
     metrics_port: int,
     state_dir: str,
+    record: bool = False,
 ) -> str:
-    """Text of ``sigmill.toml`` for one worker."""
+    """Text of ``sigmill.toml`` for one worker; ``record``: with a record of what it signs."""
     tables = [
         f"""\
 [service]
@@ -72,6 +73,7 @@ public_key = "{_base64(service_key.spki)}"
 [metrics]
 port = {metrics_port}
 """,
+        *(["[record]\nenabled = true\n"] if record else []),
         *(token_table(name, token) for name, token in tokens.items()),
     ]
     return "\n".join(tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,10 +43,13 @@ class Stack:
     ``clients`` has a ``client.toml`` per tenant, ``public_keys`` the pinned key per tenant, and ``config`` is the
     first worker's configuration file, ``other_configs`` those of further workers. With ``edge`` a relay, an issuer and a provider of tokens are started: ``relay_clients`` has
     a ``client.toml`` per tenant that signs over HTTPS, ``token_clients`` one that has a token of the provider alone; the caller
-    calls ``refresh`` about once a second, which keeps the tokens fresh.
+    calls ``refresh`` about once a second, which keeps the tokens fresh. With ``record`` the workers keep a record, and ``service_keys``
+    has the service's public key as its verification takes it.
     """
 
-    def __init__(self, directory: Path, *, workers: int = 1, edge: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, workers: int = 1, edge: bool = False, record: bool = False
+    ) -> None:
         self.directory = directory
         self.logs = directory / "logs"
         self.config = directory / "sigmill.toml"
@@ -56,6 +60,8 @@ class Stack:
         self.token_clients: dict[str, Path] = {}
         self._worker_count = workers
         self._with_edge = edge
+        self.with_record = record
+        self.service_keys = directory / "service.keys"
         self._edge: list[RelayProcess | IssuerProcess] = []
         self._provider: TokenProvider | None = None
         self._redis: RedisServer | None = None
@@ -115,6 +121,7 @@ class Stack:
             created = pool.map(lambda name: self._token_with_key(name, *wanted[name]), wanted)
             by_name = dict(zip(wanted, created, strict=True))
         service_key = by_name[SERVICE_TOKEN][1]
+        self.service_keys.write_text(f"{base64.b64encode(service_key.spki).decode()}\n", "ascii")
         self._write_tenants(self._redis, {name: key for name, (_, key) in by_name.items()})
         issuer = by_name.pop(ISSUER_TOKEN, None)
         ports = free_ports(self._worker_count)
@@ -126,6 +133,7 @@ class Stack:
                 service_key=service_key,
                 metrics_port=port,
                 state_dir=f"state-{i}",
+                record=self.with_record,
             )
             file.write_text(text, "utf-8")
             load_configuration(file)

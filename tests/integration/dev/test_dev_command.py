@@ -85,12 +85,13 @@ def test_the_printed_lines_work_in_a_fresh_shell() -> None:
 
 def test_where_everything_is_comes_as_json_too() -> None:
     """--json prints one object; its files, one of each worker among them, exist while the command runs and are gone afterwards."""
-    with dev("--json", "--workers", "2") as process:
+    with dev("--json", "--workers", "2", "--record") as process:
         running = json.loads(read_until(process, "}"))
         files = [Path(running["config"]), *map(Path, running["other_configs"])]
         for kind in ("clients", "relay_clients", "token_clients"):
             files += map(Path, running[kind].values())
-        assert len(files) == 11
+        files.append(Path(running["service_keys"]))
+        assert len(files) == 12
         assert all(file.is_file() for file in files)
         assert sorted(running["clients"]) == ["acme", "globex", "initech"]
         process.send_signal(signal.SIGINT)

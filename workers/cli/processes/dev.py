@@ -46,6 +46,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """Paths of the running stack in JSON; ``clients``: client.toml by tenant; ``other_configs``: of the second worker and so on.
 
     ``relay_clients``: with the relay instead of Redis; ``token_clients``: with the relay, and a token instead of a client key.
+    ``service_keys``: with a record, file of the service's public key, with which its exports are verified.
     """
 
     directory: str
@@ -56,6 +57,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     relay_clients: dict[str, str] = {}
     token_clients: dict[str, str] = {}
+    service_keys: str = ""
 
 
 @click.command()
@@ -67,10 +69,11 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     default=None,
     help="Also run a relay and an issuer of grants: builds sign over HTTPS, with a token alone. Default: where they are installed.",
 )
+@click.option("--record", is_flag=True, help="Also keep the record, a tamper-evident log for each tenant.")
 @click.option("--keep", is_flag=True, help="Keep the directory at the end.")
 @json_option
 @click.pass_obj
-def dev(output: Output, /, *, workers: int, edge: bool | None, keep: bool) -> Exit:
+def dev(output: Output, /, *, workers: int, edge: bool | None, record: bool, keep: bool) -> Exit:
     """Run a private Redis, software tokens and workers until Ctrl-C, with throwaway keys.
 
     Not for production: the keys are files on this disk. Prints lines to paste into another shell.
@@ -82,7 +85,7 @@ def dev(output: Output, /, *, workers: int, edge: bool | None, keep: bool) -> Ex
     try:
         with (
             _directory(keep=keep) as directory,
-            Stack(directory, workers=workers, edge=edge) as stack,
+            Stack(directory, workers=workers, edge=edge, record=record) as stack,
         ):
             _print_running(stack) if output.as_json else _print_lines(stack)
             with contextlib.suppress(KeyboardInterrupt):
@@ -119,6 +122,7 @@ def _print_running(stack: Stack) -> None:
             key=KEY,
             relay_clients={name: str(file) for name, file in stack.relay_clients.items()},
             token_clients={name: str(file) for name, file in stack.token_clients.items()},
+            service_keys=str(stack.service_keys) if stack.with_record else "",
         )
     )
 
@@ -141,12 +145,29 @@ def _print_lines(stack: Stack) -> None:
         if tenant.name in stack.token_clients:
             by_token = shlex.quote(str(stack.token_clients[tenant.name]))
             print_line(f"sigmill sign --config {by_token} --key {KEY} /usr/bin/env   # with a token alone")
+    if stack.with_record:
+        _print_record(stack)
     for file in stack.other_configs:
         print_line()
         print_line(
             f"sigmill tenants reload --config {shlex.quote(str(file))}   # a worker of its own: after each change, too"
         )
     print_block("\nsigmill keys list\nsigmill tokens list")
+
+
+def _print_record(stack: Stack) -> None:
+    """Lines that export and verify the record of the first tenant; a checkpoint follows a signature within a second or two."""
+    tenant = TENANTS[0].name
+    bundle = shlex.quote(str(stack.directory / f"record-{tenant}"))
+    keys = shlex.quote(str(stack.service_keys))
+    print_line()
+    print_line(f"# the record of {tenant}: after a signature, as its auditor gets it")
+    for config in (stack.config, *stack.other_configs):
+        print_line(
+            f"sigmill audit export --config {shlex.quote(str(config))} --tenant {tenant} --out {bundle}"
+        )
+    print_line(f"sigmill audit verify {bundle} --tenant {tenant} --service-key {keys}")
+    print_line(f"sigmill audit find {bundle} --key {KEY}")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import pytest
 from queueing import ClientConfig, ClientKey
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import placeholder_key
+from tests.support.fakes.config_files import p256_key
 from workers.config.loading import load_configuration
 from workers.config.settings import PinLogin, SelectSettings, TokenSettings
 from workers.dev.config_files import (
@@ -56,17 +57,19 @@ def token(folder: Path, name: str) -> TokenSettings:
     )
 
 
-def test_the_files_of_a_stack_load(tmp_path: Path, redis: Address) -> None:
-    """The service's file and each tenant's load, with the keys, clients and tokens that were given."""
+@pytest.mark.parametrize("record", [False, True])
+def test_the_files_of_a_stack_load(tmp_path: Path, redis: Address, record: bool) -> None:
+    """The service's file and each tenant's load, with the keys, clients and tokens that were given, and a record if it is asked for."""
     names = [SERVICE_TOKEN, *(tenant.name for tenant in TENANTS)]
     config = tmp_path / "sigmill.toml"
     config.write_text(
         service_file(
             redis=redis,
             tokens={name: token(tmp_path, name) for name in names},
-            service_key=placeholder_key(KeyKind.P384),
+            service_key=p256_key(99),
             metrics_port=9464,
             state_dir="state",
+            record=record,
         )
     )
     (tmp_path / "tenants").mkdir()
@@ -76,6 +79,7 @@ def test_the_files_of_a_stack_load(tmp_path: Path, redis: Address) -> None:
     loaded = load_configuration(config)
     assert loaded.tenants.keys() == {tenant.name for tenant in TENANTS}
     assert list(loaded.service.tokens) == names
+    assert loaded.service.record.enabled == record
     for tenant in TENANTS:
         found = loaded.tenants[tenant.name]
         assert (list(found.clients), found.tokens) == ([CLIENT], frozenset({tenant.name}))
