@@ -96,7 +96,7 @@ def test_a_record_that_was_given_up_and_moved_away_is_not_lost(state_dir: Path) 
 def test_what_the_service_key_does_not_stand_for_is_no_record_of_this_host(
     state_dir: Path, value: bytes
 ) -> None:
-    """Whoever writes to Redis makes no finding."""
+    """A writer to Redis without the service key makes no finding."""
     head = dataclasses.replace(published(state_dir), value=value)
     other = dataclasses.replace(published(state_dir), name="0" * 16)
     shutil.rmtree(state_dir)
