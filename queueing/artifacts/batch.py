@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -130,16 +130,13 @@ class Batch:
         for each file would be a second commit of the file system for each. Raises ``OutputUnwritable`` where that fails.
         """
         try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._writing,
-                sweep,
-                [artifact.target.path for artifact in artifacts if artifact.error is None],
-            )
+            loop = asyncio.get_running_loop()
+            above = await loop.run_in_executor(self._writing, _made_ready, artifacts)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._sign(iter(artifacts), tasks))
                 while (task := await self._finishing.get()) is not None:
                     sink.add(await task)
-            await asyncio.get_running_loop().run_in_executor(self._writing, _sync_names, artifacts)
+            await loop.run_in_executor(self._writing, _sync_names, artifacts, above)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         finally:
@@ -208,11 +205,21 @@ class Batch:
         token = None if stamp is None else stamp.token
         try:
             await loop.run_in_executor(self._writing, prepared.finish, outcome.signature, token)
+        except InputUnreadable as error:
+            return await self._changed(ready, replace(done, error=error))
         except SigningError as error:
             return replace(done, error=error)
         except MemoryError:
             return replace(done, error=InputUnreadable("the file needs more memory than there is"))
         return replace(done, stamp=stamp)
+
+    async def _changed(self, ready: _Ready, failed: FileOutcome) -> FileOutcome:
+        """Outcome of a file that is another one now: where another run has signed it meanwhile, it is done."""
+        loop = asyncio.get_running_loop()
+        now = await loop.run_in_executor(self._hashing, self._ready, ready.artifact)
+        if isinstance(now.prepared, Done):
+            return FileOutcome(artifact=ready.artifact, format=now.format)
+        return failed
 
     async def _stamp(self, signature: bytes) -> TimeStamp | None:
         if self._stamper is None:
@@ -224,20 +231,36 @@ _UNSYNCED: Final = (errno.EACCES, errno.EINVAL, errno.ENOENT, errno.ENOTDIR)
 """Folders that this user may not list, of a file system that syncs none, or that no file was written to."""
 
 
-def _sync_names(artifacts: Sequence[Artifact]) -> None:
-    """Make the names of these files durable; raises ``OutputUnwritable``."""
-    folders: set[Path] = set()
+def _made_ready(artifacts: Sequence[Artifact]) -> set[Path]:
+    """Remove the drafts of crashed runs; returns the folders that get a name for a folder that is not there yet. Raises nothing."""
+    good = [artifact.target for artifact in artifacts if artifact.error is None]
+    sweep([target.path for target in good])
+    above: set[Path] = set()
+    for target in {target.folder: target for target in good}.values():
+        with contextlib.suppress(OSError, ValueError):
+            above.update(target.folders_above())
+    return above
+
+
+def _sync_names(artifacts: Sequence[Artifact], above: Collection[Path]) -> None:
+    """Make the names of these files, and those of ``above``, durable; raises ``OutputUnwritable`` when all were tried."""
+    folders = set(above)
     for artifact in artifacts:
         if artifact.error is None:
             with contextlib.suppress(
                 OSError, ValueError
             ):  # no file can have the name, and its outcome says so
                 folders.update(artifact.target.folders())
-    for folder in folders:
+    failed: list[tuple[Path, OSError]] = []
+    for folder in sorted(folders):
         try:
             sync_folder(folder)
         except OSError as error:
             if error.errno not in _UNSYNCED:
-                raise OutputUnwritable(
-                    f"files in {folder} are signed, and a power cut may undo their names: {error.strerror}"
-                ) from error
+                failed.append((folder, error))
+    if failed:
+        folder, first = failed[0]
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise OutputUnwritable(
+            f"files in {folder}{more} are signed, and a power cut may undo their names: {first.strerror}"
+        ) from first

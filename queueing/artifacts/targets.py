@@ -95,10 +95,19 @@ class Target:
         return cls(file.with_name(file.name + suffix), file.parent, (file.name + suffix,))
 
     def folders(self) -> list[Path]:
-        """Folders whose names lead to the file, from its own one to that above ``folder``."""
+        """Folders that get a name for the file, from its own one up to ``folder``."""
         if self.folder is None:
             return [Path(os.path.realpath(self.path)).parent]
-        return [*self.path.parents[: len(self.names)], self.folder.parent]
+        return list(self.path.parents[: len(self.names)])
+
+    def folders_above(self) -> list[Path]:
+        """Folders that get a name for ``folder``, which is not there yet: those that are made for it, too, and the one that they are made in."""
+        found: list[Path] = []
+        place = self.folder and Path(os.path.realpath(self.folder))
+        while place is not None and not place.is_dir() and place != place.parent:
+            place = place.parent
+            found.append(place)
+        return found
 
     def check_writable(self) -> None:
         """Raise ``OutputUnwritable`` for a folder that is there and not writable: before anything is signed for it."""

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from queueing.errors import InputUnreadable
-from queueing.files.durable_file import DRAFT_SUFFIX
+from queueing.files.durable_file import DRAFT_SUFFIX, draft_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +110,7 @@ def _entered(above: int, name: str, mode: int) -> int:
 
 def _rewrite(folder: int, name: str, write: Callable[[BinaryIO], object], *, sync: bool) -> None:
     # A name of its own: another process that writes the same file would rename the other's part, unfinished.
-    part = f".{name}.{secrets.token_hex(4)}{DRAFT_SUFFIX}"
+    part = f"{draft_prefix(name)}{secrets.token_hex(4)}{DRAFT_SUFFIX}"
     descriptor = os.open(part, _NEW_FILE, 0o666, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -33,6 +33,10 @@ _SYNC_ONE_BY_ONE: Final = 64
 DRAFT_SUFFIX: Final = ".new"
 """Of drafts, ``.NAME.RANDOM.new``: ``sweep`` knows them by it."""
 
+_RANDOM_CHARACTERS: Final = 8
+_MOST_NAME_BYTES: Final = 255
+"""Of a name in a folder: NAME_MAX."""
+
 _DRAFT_LASTS_S: Final = 3600.0
 """A draft so old was left by a process that was killed: no file here takes as long to write."""
 
@@ -197,7 +201,8 @@ def _write_draft(
     ``strict``: an extended attribute that it cannot have is raised.
     """
     _refuse_irregular(target)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=DRAFT_SUFFIX)
+    prefix = draft_prefix(target.name)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=DRAFT_SUFFIX)
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -235,15 +240,22 @@ def _discard(draft: Path) -> None:
         draft.unlink()
 
 
+def draft_prefix(name: str) -> str:
+    """Beginning of the names of a file's drafts, ``.NAME.``; a name of nearly 255 bytes is cut, so that its drafts have room."""
+    most = _MOST_NAME_BYTES - len("..") - _RANDOM_CHARACTERS - len(DRAFT_SUFFIX)
+    return f".{os.fsdecode(os.fsencode(name)[:most])}."
+
+
 def _sweep(folder: Path, targets: Collection[str]) -> None:
     """Remove the drafts of crashed processes."""
+    prefixes = {draft_prefix(target) for target in targets}
     try:
         drafts = entries(folder, suffix=DRAFT_SUFFIX)
     except OSError:
         return  # writing the new draft reports why
     for draft in drafts:
-        target, _, _ = draft.name.removesuffix(DRAFT_SUFFIX).removeprefix(".").rpartition(".")
-        if target in targets:
+        prefix, dot, _ = draft.name.removesuffix(DRAFT_SUFFIX).rpartition(".")
+        if prefix + dot in prefixes:
             with contextlib.suppress(OSError):  # another process swept it up, or owns it
                 if draft.stat().st_mtime < time.time() - _DRAFT_LASTS_S:
                     draft.unlink()

@@ -19,7 +19,8 @@ from queueing.artifacts.batch import Artifact
 from queueing.artifacts.pe import PeFile, read_pe
 from queueing.artifacts.preparation import IfSigned, Order
 from queueing.artifacts.targets import Target
-from queueing.errors import OutputUnwritable, PolicyDenied
+from queueing.artifacts.time_stamps.tokens import TimeStamp
+from queueing.errors import OutputUnwritable, PolicyDenied, TimeStampUnavailable
 from queueing.protocol import der
 from queueing.protocol.algorithms import Algorithm
 from tests.support.artifacts.local_signer import LocalSigner
@@ -234,14 +235,14 @@ async def test_a_link_below_the_folder_is_not_followed(key: LocalSigner, tmp_pat
     assert not (out / "0.exe").is_symlink()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_folder_that_is_read_only_costs_no_signature(key: LocalSigner, tmp_path: Path) -> None:
-    """It is noticed before anything is signed for the file."""
+async def test_a_folder_that_is_read_only_costs_no_signature(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is noticed before anything is signed for the file. Root may write everywhere, so the kernel's answer is played."""
     (file,) = files(tmp_path, 1)
     signed = len(key.signed)
-    tmp_path.chmod(0o500)
+    monkeypatch.setattr(os, "access", lambda place, _: Path(place) != tmp_path)
     assert (await sign(key, file)).words() == ["output.unwritable"]
-    tmp_path.chmod(0o700)
     assert len(key.signed) == signed
 
 
@@ -285,15 +286,20 @@ async def test_a_signature_without_fields_ends_no_run(
 async def test_names_are_synced_once_behind_the_last_file(
     key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In place and below a folder, of which each folder on the way is synced, and the one above."""
-    made, place = files(tmp_path, 3), tmp_path.resolve()
+    """In place and below a folder: also the names of the folders that are made for it, and of those below it."""
+    place = tmp_path.resolve()
+    (tmp_path / "link").symlink_to(place)
+    made = files(tmp_path, 3)
     disk = DiskCalls()
     disk.record(monkeypatch)
     await sign(key, *made)
-    await sign(key, *made, out_dir=tmp_path / "out" / "deep")
+    targets = [Target.below(tmp_path / "link" / "new" / "out", Path("deep") / file.name) for file in made]
+    await sign(key, *(Artifact(path=file, target=target) for file, target in zip(made, targets, strict=True)))
     folders = [call.path for call in disk.made if call.name == "fsync" and call.path.is_dir()]
-    assert sorted(folders) == sorted([place, place / "out" / "deep", place / "out"])
-    assert disk.made[-1].path in folders
+    out = place / "new" / "out"
+    assert folders[0] == place
+    assert sorted(folders[1:]) == sorted([place, place / "new", out, out / "deep"])
+    assert [call.path for call in disk.made[-4:]] == folders[1:]
 
 
 @pytest.mark.parametrize(
@@ -312,6 +318,52 @@ async def test_names_that_may_not_be_on_disk_are_told_at_the_end(
     with pytest.raises(OutputUnwritable, match="a power cut may undo") if told else nullcontext():
         await sign(key, file)
     assert signatures(file) == 1
+
+
+async def test_all_folders_are_synced_where_one_cannot_be(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names one, and how many more there are."""
+    tried: list[Path] = []
+
+    def broken(folder: Path) -> None:
+        tried.append(folder)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(batch, "sync_folder", broken)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    made = [files(tmp_path / name, 1)[0] for name in "ab"]
+    with pytest.raises(OutputUnwritable, match="a and 1 more are signed"):
+        await sign(key, *made)
+    assert tried == [tmp_path / "a", tmp_path / "b"]
+
+
+async def test_a_file_that_another_run_signs_meanwhile_is_done(key: LocalSigner, tmp_path: Path) -> None:
+    """Two runs over the same files are one run too many, and no failure."""
+    (file,) = files(tmp_path, 1)
+
+    class OtherRun:
+        async def time_stamp(self, hash_name: str, signature: bytes) -> TimeStamp:
+            assert (await sign(key, file)).words() == ["signed"]
+            raise TimeStampUnavailable("it is optional")
+
+    outcomes = await sign(key, file, stamper=OtherRun())
+    assert outcomes.words() == ["unchanged"]
+    assert signatures(file) == 1
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["in-place", "below"])
+async def test_a_name_of_the_greatest_length_is_signed(
+    key: LocalSigner, tmp_path: Path, in_place: bool
+) -> None:
+    """Its draft has a name, too: the signature would be made, and the file could not be written."""
+    (short,) = files(tmp_path, 1)
+    file = short.rename(tmp_path / (125 * "\u00e4" + "x.exe"))
+    assert len(os.fsencode(file.name)) == 255
+    outcomes = await sign(key, file, out_dir=None if in_place else tmp_path / "out")
+    assert outcomes.words() == ["signed"]
+    assert signatures(file if in_place else tmp_path / "out" / file.name) == 1
 
 
 async def test_a_file_for_which_there_is_no_memory_fails_alone(

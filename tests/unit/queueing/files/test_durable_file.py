@@ -11,6 +11,7 @@ import pytest
 from queueing.files.durable_file import (
     copy_durably,
     create_durably,
+    draft_prefix,
     make_folder,
     remove_durably,
     replace_all_durably,
@@ -270,3 +271,16 @@ def test_a_writer_that_may_not_give_files_away_keeps_their_group(
     replace_durably(file, b"new")
     facts = file.stat()
     assert asked == [(facts.st_uid, facts.st_gid), (-1, facts.st_gid)]
+
+
+def test_drafts_of_a_long_name_are_swept_up_with_those_of_its_own_beginning(tmp_path: Path) -> None:
+    """A draft's name has no place for 255 bytes; it may be cut within a character."""
+    long, short = tmp_path / (127 * "\u00e4" + "x"), tmp_path / "short"
+    drafts = [tmp_path / f"{draft_prefix(file.name)}12345678.new" for file in (long, short)]
+    other = tmp_path / ".other.12345678.new"
+    for draft in (*drafts, other):
+        draft.touch()
+        os.utime(draft, (0, 0))
+    assert [len(os.fsencode(draft.name)) for draft in drafts] == [255, 19]
+    sweep([long, short])
+    assert list(tmp_path.iterdir()) == [other]
