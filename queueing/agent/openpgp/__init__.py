@@ -4,6 +4,7 @@ packets       packets, their numbers and texts: written, and read from a certifi
 certificate   certificates: primary key, user ID and self-signature
 signature     signatures: the digest that is signed, and the packet around it
 armor         ASCII armor and the cleartext form
+output_file   a file that is written whole
 gpg_options   the part of gpg's command line that signing uses
 gpg           ``sigmill-gpg``
 

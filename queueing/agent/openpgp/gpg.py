@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, NoReturn
 from queueing.agent.cryptoki import Attribute, Mechanism, ObjectClass
 from queueing.agent.openpgp.armor import armored, canonical_text, cleartext, unarmored
 from queueing.agent.openpgp.gpg_options import NotSigning, SignOptions, read_options
+from queueing.agent.openpgp.output_file import would_be_lost, write_whole
 from queueing.agent.openpgp.packets import HASHES, RSA, NotOpenPgp, PrimaryKey, read_certificate
 from queueing.agent.openpgp.signature import BINARY, TEXT, SignatureMaker, UnfinishedSignature
 from queueing.agent.token_client import DIGEST_INFO, TokenClient, TokenRefused
@@ -95,6 +96,9 @@ def _become_gpg() -> NoReturn:
 
 
 def _sign(options: SignOptions) -> None:
+    output = _output(options)
+    if output is not None and not options.yes and would_be_lost(output):
+        raise _Failed(f"{output} exists: give --yes to replace it")  # gpg asks, and fails without a terminal
     certificate = _chosen(options.user)
     key = certificate.key
     hash_name = key.hash_for(options.digest)
@@ -115,7 +119,11 @@ def _sign(options: SignOptions) -> None:
         written = cleartext(text, hash_name, signature)
     else:
         written = armored("SIGNATURE", signature) if options.armor else signature
-    _write(options, written)
+    if output is not None:
+        write_whole(output, written)
+    else:
+        sys.stdout.buffer.write(written)
+        sys.stdout.buffer.flush()
     if options.status_fd is not None:
         _tell_status(options, maker)
 
@@ -169,16 +177,12 @@ def _certificates() -> list[Certificate]:
     return found
 
 
-def _write(options: SignOptions, written: bytes) -> None:
-    """To the output, else beside a signed file as gpg names it, else to stdout."""
+def _output(options: SignOptions) -> str | None:
+    """The file to write: the output, else one beside a signed file as gpg names it; None is stdout."""
     path = options.output
     if path is None and options.file is not None:
         path = options.file + (".asc" if options.armor or options.mode == "clear" else ".sig")
-    if path is None or path == "-":
-        sys.stdout.buffer.write(written)
-        sys.stdout.buffer.flush()
-        return
-    Path(path).write_bytes(written)
+    return None if path == "-" else path
 
 
 def _tell_status(options: SignOptions, maker: SignatureMaker) -> None:

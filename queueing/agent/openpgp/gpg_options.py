@@ -71,7 +71,8 @@ class NotSigning(Exception):
 class SignOptions(NamedTuple):
     """Options of one signature.
 
-    ``mode``: ``detach`` or ``clear``. ``file`` None is stdin; ``output`` None is stdout, or a file beside ``file``.
+    ``mode``: ``detach`` or ``clear``. ``file`` None is stdin; ``output`` None is stdout, or a file beside ``file``. ``yes``:
+    an existing file may be replaced.
     """
 
     mode: str
@@ -81,6 +82,7 @@ class SignOptions(NamedTuple):
     status_fd: int | None
     digest: str | None
     file: str | None
+    yes: bool = False
 
 
 def read_options(arguments: Sequence[str]) -> SignOptions:
@@ -111,6 +113,7 @@ def read_options(arguments: Sequence[str]) -> SignOptions:
         status_fd=int(status) if status is not None and status.isdigit() else None,
         digest=None if digest is None else digest.lower(),
         file=None if not files or files[0] == "-" else files[0],
+        yes="--yes" in values,
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from queueing.agent.openpgp.armor import armored
 from queueing.agent.openpgp.certificate import CertificateRequest, primary_key
+from queueing.agent.openpgp.output_file import write_whole
 from queueing.aio.runner import run
 from queueing.client.signing_client import SigningClient
 from queueing.client.signing_request import KeySpec
@@ -84,7 +85,7 @@ def certificate(  # noqa: PLR0913  # one for each option
         print_block(made.certificate)
     if file is not None:
         try:
-            file.write_text(made.certificate, "ascii")
+            write_whole(str(file), made.certificate.encode("ascii"))
         except OSError as error:
             raise OutputUnwritable(f"{file}: {error.strerror}") from None
     print_message(f"fingerprint: {made.fingerprint} (created {created_s})")

@@ -83,6 +83,30 @@ def test_a_short_key_id_is_refused_with_the_fingerprint(
     )
 
 
+@pytest.mark.parametrize(
+    "arguments", [["-b", "f"], ["-bo", "f.sig", "f"], ["--clearsign", "--output", "f.sig", "f"]]
+)
+@pytest.mark.parametrize("batch", [[], ["--batch"]], ids=["asked", "batch"])
+def test_an_existing_output_stays_without_yes(
+    arguments: list[str],
+    batch: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As gpg has it without a terminal; nothing is signed, and no certificate is looked for."""
+    (tmp_path / "f.sig").write_bytes(b"old")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIGMILL_PGP_FOLDER", raising=False)
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", *batch, *arguments])
+    assert main() == 2
+    assert capsys.readouterr().err == "sigmill-gpg: f.sig exists: give --yes to replace it\n"
+    assert (tmp_path / "f.sig").read_bytes() == b"old"
+    sys.argv.insert(1, "--yes")
+    assert main() == 2
+    assert "SIGMILL_PGP_FOLDER" in capsys.readouterr().err
+
+
 def test_little_is_imported() -> None:
     """It starts for each file that is signed: a heavy import would cost more than the signature."""
     code = "import sys, queueing.agent.openpgp.gpg; print(*sys.modules)"

@@ -82,3 +82,9 @@ def test_any_words_sign_or_are_gpgs(words: list[str]) -> None:
     except NotSigning:
         return
     assert options.mode in ("detach", "clear")
+
+
+@pytest.mark.parametrize("arguments, yes", [(["--batch"], False), (["--batch", "--yes"], True)])
+def test_an_existing_output_is_replaced_by_yes_alone(arguments: list[str], yes: bool) -> None:
+    """`--batch` says that no person can be asked, not what the answer is."""
+    assert read_options([*arguments, "-b", "f"]).yes is yes
