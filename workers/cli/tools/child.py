@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
+import stat
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, Self
 
 from queueing.errors import InputUnreadable
@@ -25,7 +28,7 @@ async def run_child(command: Sequence[str], environment: Mapping[str, str]) -> i
     """Run the command with our stdin, stdout and stderr, and return its exit code; 128 + n after a signal."""
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:
-        return _not_started(command[0], "no such program", NOT_FOUND)
+        return _not_started(command[0], *_not_runnable(command[0], environment.get("PATH")))
     with _ForwardedSignals() as signals:
         try:
             child = await asyncio.create_subprocess_exec(*command, executable=program, env=dict(environment))
@@ -74,6 +77,19 @@ class _ForwardedSignals:
             self._early.append(number)
         elif self._child.returncode is None:
             self._child.send_signal(number)
+
+
+def _not_runnable(name: str, path: str | None) -> tuple[str, int]:
+    """The sentence for a name by which no program was found, and its exit code: 126 for what is there."""
+    if shutil.which(name, mode=os.F_OK, path=path) is not None:
+        return "is not executable", NOT_EXECUTABLE
+    try:
+        found = "/" in name and stat.S_ISDIR(Path(name).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        found = False
+    except OSError as error:
+        return error.strerror or "cannot be read", NOT_EXECUTABLE
+    return ("is a folder", NOT_EXECUTABLE) if found else ("no such program", NOT_FOUND)
 
 
 def _not_started(name: str, problem: str, code: int) -> int:
