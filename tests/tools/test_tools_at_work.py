@@ -32,7 +32,10 @@ def test_pkcs11_tool_sees_each_key_with_its_certificate(rig: ToolRig) -> None:
 
 
 def test_openssl_makes_pss_signatures(rig: ToolRig) -> None:
-    """With the salt that Sigmill makes; OpenSSL's own default is refused, with the option to use."""
+    """With the salt that Sigmill makes; a changed byte is refused.
+
+    OpenSSL's own default is refused, with the option to use.
+    """
     needs("libengine-pkcs11-openssl")
     sign = f"openssl dgst -sha256 -engine pkcs11 -keyform engine -sign {KEY} -sigopt rsa_padding_mode:pss"
     salt = "-sigopt rsa_pss_saltlen:digest"
@@ -43,6 +46,8 @@ def test_openssl_makes_pss_signatures(rig: ToolRig) -> None:
         f" -sigopt rsa_padding_mode:pss {salt} -signature app.sig app.bin"
     )
     assert "Verified OK" in rig.run(verify).text
+    flip(rig.folder / "app.bin", b"artefact")
+    assert "Verification failure" in rig.run(verify).text
     ran = rig.run(f"{RUN} -- {sign} -sigopt rsa_pss_saltlen:20 -out app.sig app.bin")
     assert ran.code == 77
     assert "rsa_pss_saltlen:digest" in ran.text
@@ -95,18 +100,21 @@ def test_two_entries_of_one_name_are_refused_by_the_tools(
 
 
 def test_osslsigncode_signs_cabinets(rig: ToolRig) -> None:
-    """Its verifier accepts the signed cabinet."""
+    """Its verifier accepts the signed cabinet, and refuses it with a changed byte."""
     needs("osslsigncode", "libengine-pkcs11-openssl", "gcab")
     sign = (
         f"osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem -key {QUOTED} -h sha256"
     )
+    verify = "osslsigncode verify -CAfile ca.pem -in signed.cab"
     for command in (
         "gcab -c app.cab app.bin",
         f"{RUN} -- sh -c '{sign} -in app.cab -out signed.cab'",
-        "osslsigncode verify -CAfile ca.pem -in signed.cab",
+        verify,
     ):
         ran = rig.run(command)
         assert ran.code == 0, ran.text
+    flip(rig.folder / "signed.cab", b"artefact")
+    assert rig.run(verify).code != 0
 
 
 def test_many_tools_at_once_sign_through_one_agent(rig: ToolRig) -> None:
@@ -121,6 +129,8 @@ def test_many_tools_at_once_sign_through_one_agent(rig: ToolRig) -> None:
     assert len(signed) == 20
     ran = rig.run("for f in signed-*.exe; do osslsigncode verify -CAfile ca.pem -in $f || exit 1; done")
     assert ran.code == 0, ran.text
+    flip(signed[-1], b".text")
+    assert rig.run(f"osslsigncode verify -CAfile ca.pem -in {signed[-1].name}").code != 0
 
 
 TOOLS = {
@@ -210,12 +220,18 @@ def test_detached_signatures_are_read_by_both_implementations(
 
 
 def test_git_commits_are_signed(rig: ToolRig) -> None:
-    """`git commit -S`, judged by git and gpg."""
+    """`git commit -S`, judged by git and gpg: they refuse the commit with a changed byte, and one without a signature."""
     needs("git", "gnupg")
     ran = rig.run(f"{RUN} --pgp release=release.asc -- git commit -q -S --allow-empty -m signed")
     assert ran.code == 0, ran.text
     assert "Good signature" in rig.run("git verify-commit HEAD").text
     assert rig.run("git verify-commit HEAD~1").code != 0
+    changed = rig.run(
+        "git cat-file commit HEAD | sed 's/^signed$/sigNed/' | git hash-object -t commit -w --stdin"
+    )
+    ran = rig.run(f"git verify-commit {changed.text}")
+    assert ran.code != 0
+    assert "BAD signature" in ran.text
 
 
 def test_an_openpgp_certificate_is_the_same_when_it_is_made_again(rig: ToolRig) -> None:
@@ -267,7 +283,10 @@ def test_osslsigncode_signs_installers(rig: ToolRig) -> None:
 
 
 def test_a_time_stamp_comes_from_the_tools_own_authority(rig: ToolRig) -> None:
-    """`-ts` and `-tsa` as the tools have them: only the digest of the signature goes to the authority."""
+    """`-ts` and `-tsa` as the tools have them: only the digest of the signature goes to the authority.
+
+    A changed byte is refused by both verifiers.
+    """
     needs("osslsigncode", "libengine-pkcs11-openssl", "efitools", "default-jdk-headless")
     with TimeStampAuthority(rig.folder / "tsa") as authority:
         sign = f"osslsigncode sign -pkcs11module $SIGMILL_PKCS11_MODULE -certs release.pem -key {QUOTED} -h sha256"
@@ -276,12 +295,16 @@ def test_a_time_stamp_comes_from_the_tools_own_authority(rig: ToolRig) -> None:
         jar = f"jarsigner -keystore NONE -storetype PKCS11 -protected -tsa {authority.url} app.jar release"
         ran = rig.run(f"{RUN} -- {jar}")
         assert ran.code == 0, ran.text
-    ran = rig.run("osslsigncode verify -CAfile ca.pem -TSA-CAfile tsa/tsa.pem -in signed.exe")
+    verify = "osslsigncode verify -CAfile ca.pem -TSA-CAfile tsa/tsa.pem -in signed.exe"
+    ran = rig.run(verify)
     assert ran.code == 0, ran.text
     assert "Timestamp Server Signature verification: ok" in ran.text
-    ran = rig.run("jarsigner -verify -verbose -certs app.jar")
-    assert (
-        "Timestamped by" in ran.text
-        or "Signature was verified with a timestamp" in ran.text
-        or "TSA" in ran.text
-    )
+    flip(rig.folder / "signed.exe", b".text")
+    assert rig.run(verify).code != 0
+    verify = "jarsigner -verify -verbose -certs app.jar"
+    ran = rig.run(verify)
+    assert ran.code == 0, ran.text
+    assert '\n  Timestamped by "CN=TSA" on ' in ran.text
+    assert "\njar verified.\n" in ran.text
+    flip(rig.folder / "app.jar", b"\xca\xfe\xba\xbe")
+    assert rig.run(verify).code != 0
