@@ -4,6 +4,7 @@ writer        a bundle from a log of this host, and the layout of its folder
 others        names in a bundle that nothing reads
 reader        files of a bundle from an untrusted source
 verification  verification of a bundle, offline: its tree, and the meaning of its entries
+upper_tiles   tiles of level 2 and above, which the root does not need
 claims        intents with their outcomes and ends, and the items beside them
 findings      problems, losses, and counts of what was verified
 losses        entries that tell that something was lost on the host, in words

@@ -1,7 +1,8 @@
 """Verification of a bundle, offline: nothing but its files, the keys that sign checkpoints, and the clients' public keys.
 
 Every hash is computed from the entries; none in a tile is believed for an entry that is there. A hash of level 1 stands only
-for a block of 256 entries outside the range, and the root over all of them must be the checkpoint's.
+for a block of 256 entries outside the range, and the root over all of them must be the checkpoint's. Hashes of the levels above
+must be those of the level below them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from workers.record.bundle.findings import Problem, Verified
 from workers.record.bundle.kept import KeptCheckpoints
 from workers.record.bundle.losses import loss_of
 from workers.record.bundle.signers import certifying_statements
+from workers.record.bundle.upper_tiles import upper_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -118,6 +120,7 @@ class OriginVerifier:
                 f"the entries and hashes do not have the root of the checkpoint ({checkpoint.size} entries)"
             )
             yield Problem("tree.root", self._reader.name, what)
+        yield from upper_problems(self._reader, checkpoint.size)
         yield from kept.at_end()
 
     def _checkpoint(self) -> Checkpoint:
