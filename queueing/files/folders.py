@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -45,13 +46,47 @@ def last_names(folder: Path, most: int) -> list[str]:
         return []
 
 
+def each_entry(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Each entry of the folder, in the order of the disk: one is in memory at a time. Raises ``OSError`` with the folder's name."""
+    try:
+        with os.scandir(folder) as found:
+            yield from found
+    except OSError as error:
+        if error.filename is None:  # readdir(3) names none
+            error.filename = str(folder)
+        raise
+
+
 def entries_below(folder: Path) -> list[Path]:
     """Paths of all that is in the folder and its subfolders, sorted; symbolic links are not followed. Raises ``OSError``."""
-    found = entries(folder)
-    for file in list(found):
-        if stat.S_ISDIR(file.lstat().st_mode):
-            found += entries_below(file)
+    found: list[Path] = []
+    folders = [folder]
+    while folders:
+        for file in entries(folders.pop()):
+            found.append(file)
+            if stat.S_ISDIR(file.lstat().st_mode):
+                folders.append(file)
     return sorted(found)
+
+
+def names_below(folder: Path, deepest: int) -> Iterator[str]:
+    """Names, relative to the folder, of all below it that is no folder, in the order of the disk.
+
+    Folders are entered up to ``deepest`` names; one that is deeper is named itself. Symbolic links are not followed. As many folders are
+    open, and names in memory. Raises ``OSError``.
+    """
+    listings = [("", each_entry(folder))]
+    while listings:
+        above, listing = listings[-1]
+        entry = next(listing, None)
+        if entry is None:
+            listings.pop()
+            continue
+        name = above + entry.name
+        if len(listings) <= deepest and entry.is_dir(follow_symlinks=False):
+            listings.append((f"{name}/", each_entry(folder / name)))
+        else:
+            yield name
 
 
 def is_there(file: Path) -> bool:

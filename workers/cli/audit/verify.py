@@ -36,8 +36,7 @@ MOST_PROBLEMS: Final = 100
 
 
 _NAMES: Final = 3
-MOST_UNREAD: Final = 20
-"""Names of files that nothing reads, of each origin; an earlier export into the same folder leaves some."""
+"""Names of files that nothing reads, of each origin, that people read; JSON has more."""
 
 
 @click.command("verify")
@@ -105,8 +104,11 @@ def verify_record(
         what = "no log of this name holds in the bundle, and a checkpoint of it was kept"
         _tell(output, Problem("kept.missing", missing, what))
     if not output.as_json:
-        for name in others[:MOST_PROBLEMS]:
+        for name in others.first:
             print_message(f"{name}: not verified, it is no part of a bundle")
+        if others.count > len(others.first):
+            more = counted(others.count - len(others.first), "more name", "more names")
+            print_message(f"{more} in the bundle: not verified, no part of it")
         if keys is None:
             print_message("client signatures were not verified: no --clients")
         losses = sum(line.losses for line in lines)
@@ -155,9 +157,9 @@ def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:
         keys=_keys(verified.lanes),
         lanes_without_end=verified.lanes.running,
         calls_in_doubt=verified.lanes.in_doubt,
-        unread=len(verified.unread),
+        unread=verified.unread.count,
         unread_files=tuple(
-            name.encode("utf-8", "backslashreplace").decode() for name in verified.unread[:MOST_UNREAD]
+            name.encode("utf-8", "backslashreplace").decode() for name in verified.unread.first
         ),
         rows_with_more=verified.rows_with_more,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from workers.record.bundle.lane_sums import LaneSums
+from workers.record.bundle.others import Names
 
 MOST_BACK_MS: Final = 10_000
 """A record waits for others of its group, and for a slow disk, for seconds; a clock that is adjusted moves by less than one."""
@@ -84,7 +85,7 @@ class Verified:
     set_back: list[ClockSetBack] = field(default_factory=list)
     losses: int = 0
     lost: list[Lost] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
+    unread: Names = field(default_factory=Names)
     rows_with_more: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     lanes: LaneSums = field(default_factory=LaneSums)

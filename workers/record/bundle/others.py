@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-import stat
+from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from queueing.files.folders import entries, entries_below
+from queueing.files.folders import each_entry, names_below
 from queueing.transparency.tiles import WIDTH, bundle_path, index_path, tile_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ORIGIN_FOLDER: Final = re.compile(r"[0-9a-f]{16}")
 """Names of the folders of logs in a bundle."""
@@ -20,41 +22,68 @@ README: Final = "README"
 _PARTS: Final = frozenset({"checkpoint", "items", "minimum", "origin", "range", "statements", "tile"})
 """Names in the folder of an origin."""
 
+MOST_OTHERS: Final = 100
+MOST_UNREAD: Final = 20
+"""Names that are told, of a bundle and of each origin; an earlier export into the same folder leaves some."""
+
+_DEEPEST: Final = 8
+"""Folders above the deepest of our files, below ``tile``: ``entries``, six of an index, and ``NNN.p``."""
+
 _INDEX: Final = r"((?:x[0-9]{3}/){0,6}[0-9]{3})"
 _ITEMS: Final = re.compile(f"items/{_INDEX}")
 _TILE: Final = re.compile(rf"tile/(entries|[0-9])/{_INDEX}(?:\.p/[0-9]{{1,3}})?")
 
 
-def others_in(bundle: Path) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names that nothing reads: the first of them in their order, and how many there are."""
+
+    first: tuple[str, ...] = ()
+    count: int = 0
+
+
+def others_in(bundle: Path) -> Names:
     """Names in a bundle, and in the folders of its origins, that are not ours: nothing reads them. Raises ``OSError``."""
-    others = []
-    for each in entries(bundle):
-        if not ORIGIN_FOLDER.fullmatch(each.name):
-            others += [each.name] if each.name != README else []
-        elif each.is_dir() and not each.is_symlink():
-            others += [f"{each.name}/{inside.name}" for inside in entries(each) if inside.name not in _PARTS]
-    return others
+    return _first(_others(bundle), MOST_OTHERS)
 
 
-def unread_files(origin: Path, size: int, first: int, end: int) -> list[str]:
+def unread_files(origin: Path, size: int, first: int, end: int) -> Names:
     """Files below ``items`` and ``tile`` of an origin that are no part of a log of ``size`` entries, of which ``first`` up to ``end`` are here.
 
-    An earlier export into the same folder leaves such files. Raises ``OSError``.
+    An earlier export into the same folder leaves such files. Of folders that lie deeper than ours only the top is named. Raises ``OSError``.
     """
-    return [
+    unread = (
         name
         for name in _files(origin)
         if not (_is_items(name, first, end) or _is_tile(name, size, first, end))
-    ]
+    )
+    return _first(unread, MOST_UNREAD)
+
+
+def _first(names: Iterable[str], most: int) -> Names:
+    """The first names, of any number: a bundle from outside may have millions, and no more than these are in memory."""
+    numbers = count()
+    first = nsmallest(most, (name for name, _ in zip(names, numbers, strict=False)))
+    return Names(tuple(first), next(numbers))
+
+
+def _others(bundle: Path) -> Iterator[str]:
+    for each in each_entry(bundle):
+        if not ORIGIN_FOLDER.fullmatch(each.name):
+            if each.name != README:
+                yield each.name
+        elif each.is_dir(follow_symlinks=False):
+            for inside in each_entry(bundle / each.name):
+                if inside.name not in _PARTS:
+                    yield f"{each.name}/{inside.name}"
 
 
 def _files(origin: Path) -> Iterator[str]:
     """Names of all that is no folder, below the two folders."""
     for folder in (origin / "items", origin / "tile"):
         if folder.is_dir() and not folder.is_symlink():
-            for file in entries_below(folder):
-                if not stat.S_ISDIR(file.lstat().st_mode):
-                    yield file.relative_to(origin).as_posix()
+            for name in names_below(folder, _DEEPEST):
+                yield f"{folder.name}/{name}"
         elif folder.is_symlink() or folder.exists():
             yield folder.name
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import struct
+from heapq import nsmallest
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
-from queueing.files.folders import entries as names_of
-from queueing.files.folders import last_names
+from queueing.files.folders import each_entry, last_names
 from queueing.files.regular_file import read_regular
 from queueing.transparency.notes import MAX_NOTE_BYTES
 from queueing.transparency.tiles import (
@@ -27,8 +28,8 @@ from workers.record.volumes import MAX_ROW_BYTES, ROW_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from workers.record.bundle.others import Names
     from workers.record.items import ItemRow
 
 _MAX_BUNDLE_BYTES: Final = WIDTH * (MAX_ENTRY_BYTES + 2)
@@ -38,6 +39,9 @@ _MAX_ITEM_BYTES: Final = 64 * 1024 * 1024
 _MAX_STATEMENT_BYTES: Final = 64 * 1024
 MOST_STATEMENTS: Final = 10_000
 """One for each start of a sealer and each week."""
+
+MOST_ORIGINS: Final = 10_000
+"""One for each host of a cluster, and for each record that replaced one that was lost."""
 
 _RANGE: Final = re.compile(r"(0|[1-9][0-9]{0,18}) (0|[1-9][0-9]{0,18})\n")
 _NUMBER: Final = re.compile(r"(0|[1-9][0-9]{0,18})\n")
@@ -111,6 +115,7 @@ class BundleReader:
         """
         path = f"items/{index_path(index)}"
         if not os.path.lexists(self._folder / path):
+            self._check_folders_of(path)
             return []
         data = self._read(path, _MAX_ITEM_BYTES)
         rows: list[ItemRow] = []
@@ -145,12 +150,19 @@ class BundleReader:
         for name in names:
             yield f"statements/{name}", self._read(f"statements/{name}", _MAX_STATEMENT_BYTES)
 
-    def unread(self, size: int, first: int, end: int) -> list[str]:
+    def unread(self, size: int, first: int, end: int) -> Names:
         """Files that are no part of a log of ``size`` entries, of which ``first`` up to ``end`` (exclusive) are here: nothing reads them."""
         try:
             return unread_files(self._folder, size, first, end)
         except OSError as error:
             raise ProofInvalid(f"{self.name} cannot be read: {error.strerror}") from None
+
+    def _check_folders_of(self, name: str) -> None:
+        """Check that a missing file is not behind something that is no folder, as a pipe or a link to nowhere in its place."""
+        for above in reversed(Path(name).parents[:-1]):
+            place = self._folder / above
+            if place.is_symlink() or (os.path.lexists(place) and not place.is_dir()):
+                raise ProofInvalid(f"{self.name}/{above} is no folder")
 
     def _read(self, name: str, most: int) -> bytes:
         path = self._folder / name
@@ -163,8 +175,11 @@ class BundleReader:
 
 
 def origins_of(bundle: Path) -> list[BundleReader]:
-    """Origins in a bundle, by name. Raises ``ProofInvalid`` where there is none, or ``OSError``."""
-    found = [BundleReader(each) for each in names_of(bundle) if ORIGIN_FOLDER.fullmatch(each.name)]
+    """Origins in a bundle, by name. Raises ``ProofInvalid`` where there is none, or more than ``MOST_ORIGINS``, or ``OSError``."""
+    names = (each.name for each in each_entry(bundle) if ORIGIN_FOLDER.fullmatch(each.name))
+    found = nsmallest(MOST_ORIGINS + 1, names)
     if not found:
         raise ProofInvalid(f"{bundle} has no folder of an origin (16 hex digits)")
-    return found
+    if len(found) > MOST_ORIGINS:
+        raise ProofInvalid(f"{bundle} has more than {MOST_ORIGINS:,} folders of origins: verify it in parts")
+    return [BundleReader(bundle / name) for name in found]

@@ -15,7 +15,8 @@ import bench
 import queueing
 import workers
 from queueing.errors import ConfigError
-from queueing.files.folders import entries, entries_below, is_there, last_names
+from queueing.files.folders import entries, entries_below, is_there, last_names, names_below
+from tests.support.disk.nested_folders import DEEP, nested_folders
 from tests.support.fakes.config_files import Site
 from workers.config.loading import load_scope
 from workers.config.tenant_writer import token_owners
@@ -180,6 +181,31 @@ def test_folders_are_listed_in_one_place(file: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
     assert calls & {"glob", "rglob", "iterdir", "listdir", "scandir", "walk"} <= allowed
+
+
+def test_names_below_a_folder_are_of_what_is_no_folder(tmp_path: Path) -> None:
+    """A folder that is deeper than asked is named, and not entered; a link is named, and not followed."""
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c" / "file").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    assert sorted(names_below(tmp_path, 1)) == ["a/b", "link"]
+    assert sorted(names_below(tmp_path, 2)) == ["a/b/c", "link"]
+    assert sorted(names_below(tmp_path, 3)) == ["a/b/c/file", "link"]
+
+
+def test_a_folder_below_that_cannot_be_listed_is_an_error(
+    tmp_path: Path, unlistable: Breaking, code: int
+) -> None:
+    unlistable(tmp_path / "a" / "b")
+    with pytest.raises(OSError, match=os.strerror(code)):
+        list(names_below(tmp_path, 3))
+
+
+def test_folders_in_folders_take_no_frames_of_the_stack(tmp_path: Path) -> None:
+    """Their names may have 4,096 bytes together."""
+    with nested_folders(tmp_path):
+        assert len(entries_below(tmp_path)) == DEEP
 
 
 def test_the_last_names_of_a_folder_are_the_last_in_their_order(tmp_path: Path) -> None:
