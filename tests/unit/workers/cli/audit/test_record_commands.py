@@ -28,6 +28,7 @@ from workers.cli.audit import audit
 from workers.cli.audit.entry_meter import EntryMeter
 from workers.cli.shell.output import Output
 from workers.journal.segment_writer import SegmentWriter
+from workers.record.bundle.others import MOST_OTHERS
 from workers.record.bundle.writer import FolderOfAnother, export
 from workers.record.folder import log_folder
 
@@ -138,6 +139,9 @@ def test_a_name_in_the_bundle_that_nothing_reads_is_told(bundle: Path) -> None:
     assert f"{origin.name}/checkpoint.old: not verified" in result.stderr
     assert result.stderr.count("no part of a bundle") == 2
     assert "README" not in result.stderr
+    for number in range(MOST_OTHERS):
+        (origin / f"junk {number}").touch()
+    assert "2 more names in the bundle: not verified" in verify(bundle, as_json=False).stderr
 
 
 def test_jobs_without_an_end_are_told(tmp_path: Path) -> None:
