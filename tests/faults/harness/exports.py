@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -15,6 +16,7 @@ from queueing.transparency.entries import OutcomeEntry
 from queueing.transparency.notes import Ed25519NoteKey
 from tests.faults.history import Event, Exported, ExportProblem, ExportRead
 from workers.dev.tenants import AUDIENCE
+from workers.record.bundle.findings import Verified
 from workers.record.bundle.reader import BundleReader, origins_of
 from workers.record.bundle.search import Query, search
 from workers.record.bundle.verification import OriginVerifier
@@ -24,6 +26,9 @@ from workers.record.published import tenants_of
 from workers.record.replacement import former_records
 from workers.record.sealer import Sealer
 from workers.record.volumes import RecordDamaged
+
+LOST_OF_JOBS: Final = frozenset({"intent.lost", "outcome.lost"})
+"""Losses that no fault of a run explains: each kill leaves a log from which intents and outcomes are read again."""
 
 
 def export_events(
@@ -53,6 +58,7 @@ def export_events(
             yield ExportProblem(at=time.time(), worker=worker, what=f"{tenant}: {error.message}")
             continue
         verified = verifier.verified
+        yield from loss_problems(worker, tenant, verified)
         yield ExportRead(
             at=time.time(),
             worker=worker,
@@ -60,6 +66,14 @@ def export_events(
             entries=verified.entries,
             signatures=verified.client_signatures,
         )
+
+
+def loss_problems(worker: str, tenant: str, verified: Verified) -> Iterator[ExportProblem]:
+    """Problems for jobs of which the log has no intent, or no outcome: the proofs hold without them, and the record is not whole."""
+    for lost in verified.lost:
+        if lost.code in LOST_OF_JOBS:
+            what = f"{tenant}: {lost.code} at entry {lost.entry}: {lost.what}"
+            yield ExportProblem(at=time.time(), worker=worker, what=what)
 
 
 def _seal(state_dir: Path) -> dict[str, Ed25519NoteKey]:
