@@ -26,19 +26,24 @@ TENANTS = ("acme", "globex")
 
 
 def forms(secret: bytes) -> set[bytes]:
-    """A secret as it could be in a file: raw, in hex, and in base64 at each of its three alignments."""
+    """A secret as it could be in a file: raw, in hex, and in base64, of both alphabets, at each of its three alignments."""
     found = {secret, secret.hex().encode(), secret.hex().upper().encode()}
     for before in range(3):
-        text = base64.b64encode(b"\0" * before + secret + b"\0" * 3)
+        aligned = b"\0" * before + secret + b"\0" * 3
         first = -(-before * 4 // 3)  # characters that depend on what is before it
-        found.add(text[first : first + len(secret) * 4 // 3 - 1])
+        for text in (base64.b64encode(aligned), base64.urlsafe_b64encode(aligned)):
+            found.add(text[first : first + len(secret) * 4 // 3 - 1])
     return found
 
 
 def is_in(secret: bytes, files: list[Path]) -> list[Path]:
-    """Files with a secret in any form."""
+    """Files with a secret in any form, in their content, their name or that of their folder."""
     wanted = forms(secret)
-    return [file for file in files if any(form in file.read_bytes() for form in wanted)]
+    return [file for file in files if any(form in text for text in _texts(file) for form in wanted)]
+
+
+def _texts(file: Path) -> tuple[bytes, bytes]:
+    return file.read_bytes(), os.fsencode(f"{file.parent.name}/{file.name}")
 
 
 def files_below(*folders: Path) -> list[Path]:
