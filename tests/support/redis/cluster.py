@@ -17,6 +17,9 @@ from tests.support.waiting import until
 
 PASSWORD = "cluster-password"
 READY_WITHIN_S = 30.0
+_ALL_SERVED = {b"cluster_state:ok", b"cluster_slots_ok:%d" % REDIS_CLUSTER_HASH_SLOTS}
+"""Lines of CLUSTER INFO. Without full coverage the state alone is ``ok`` for a node that knows of a part of the slots."""
+
 NODE_TIMEOUT_MS = 2000
 """Silence after which the others hold a primary to be down, and one of its replicas is elected."""
 
@@ -99,7 +102,7 @@ class RedisCluster:
         running = [node for node in self.nodes if node.running]
         with contextlib.suppress(OSError, RedisFailed):
             return all(
-                b"cluster_state:ok" in node.command("CLUSTER", "INFO")
+                set(node.command("CLUSTER", "INFO").split()) >= _ALL_SERVED
                 and node.info("replication").get("master_link_status", "up") == "up"
                 for node in running
             ) and (sum(map(self.is_primary, running)) == self.shards)
