@@ -58,8 +58,9 @@ def _replace(target: Path, content: bytes, old: os.stat_result | None) -> None:
     try:
         with os.fdopen(descriptor, "wb") as stream:
             if old is not None:
-                with contextlib.suppress(PermissionError):  # only root may give files away
-                    os.fchown(descriptor, old.st_uid, old.st_gid)
+                for uid in (-1, old.st_uid):  # the group alone may be one that the caller may give
+                    with contextlib.suppress(PermissionError):
+                        os.fchown(descriptor, uid, old.st_gid)
                 os.fchmod(descriptor, old.st_mode & 0o777)
             stream.write(content)
             stream.flush()

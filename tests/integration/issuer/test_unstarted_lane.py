@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.cancelling import cancelled_at, nothing_unclosed
+from tests.support.cancelling import cancelled_at, children, nothing_unclosed
 from tests.support.issuer.bad_tokens import CI
 from tests.support.issuer.site import IssuerSite
 from tests.support.waiting import turn, until_async
@@ -22,12 +21,6 @@ def client(tmp_path: Path) -> LaneClient:
     site = IssuerSite(tmp_path, CI)
     site.write()
     return LaneClient(site.configuration())
-
-
-def children() -> set[int]:
-    """Processes that this one has started and not yet collected."""
-    tasks = Path(f"/proc/{os.getpid()}/task")
-    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
 
 
 async def test_a_lane_that_cannot_be_started_leaves_no_socket(

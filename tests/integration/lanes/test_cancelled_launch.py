@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
-from tests.support.cancelling import cancelled_at, nothing_unclosed
+from tests.support.cancelling import cancelled_at, children, nothing_unclosed
 from workers.config.settings import SelectSettings, TokenSettings
 from workers.lanes.supervisor.spawn import LaneSpec, LaneStream, spawn_or_connect
 
 MOST_WAITS = 20
-
-
-def children() -> set[int]:
-    """Processes that this one has started and not yet collected."""
-    tasks = Path(f"/proc/{os.getpid()}/task")
-    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
 
 
 async def test_a_launch_that_is_cancelled_at_any_wait_leaves_nothing(tmp_path: Path) -> None:

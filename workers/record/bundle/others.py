@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -62,9 +61,16 @@ def unread_files(origin: Path, size: int, first: int, end: int) -> Names:
 
 def _first(names: Iterable[str], most: int) -> Names:
     """The first names, of any number: a bundle from outside may have millions, and no more than these are in memory."""
-    numbers = count()
-    first = nsmallest(most, (name for name, _ in zip(names, numbers, strict=False)))
-    return Names(tuple(first), next(numbers))
+    count = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal count
+        for name in names:
+            count += 1
+            yield name
+
+    first = nsmallest(most, counted())
+    return Names(tuple(first), count)
 
 
 def _others(bundle: Path) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 
 import click
 import pytest
@@ -14,15 +13,7 @@ from workers.cli.main import main, sigmill
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit
 
-
-@pytest.fixture(autouse=True)
-def unchanged_logging() -> Iterator[None]:
-    """main sends the package's log events to stderr; the logger is restored afterwards."""
-    logger = logging.getLogger("sigmill")
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], level, logger.propagate = before
-    logger.setLevel(level)
+pytestmark = pytest.mark.usefixtures("unchanged_logging")
 
 
 def ends_with(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 
 import click
@@ -12,15 +11,7 @@ import pytest
 from workers.cli.main import main, sigmill
 from workers.cli.shell.output import Exit
 
-
-@pytest.fixture(autouse=True)
-def unchanged_logging() -> Iterator[None]:
-    """main sends the package's log events to stderr; the logger is restored afterwards."""
-    logger = logging.getLogger("sigmill")
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], level, logger.propagate = before
-    logger.setLevel(level)
+pytestmark = pytest.mark.usefixtures("unchanged_logging")
 
 
 def options(command: click.Command, *words: str) -> Iterator[tuple[tuple[str, ...], click.Option]]:
