@@ -129,8 +129,8 @@ class SigningClient:
         """Sign digests as they come; one outcome each, in input order: a ``Signature`` or a ``SigningError``.
 
         With a ``request_id`` a repeated run over the same digests gets back what is done. The input is cut at
-        every 64th position, and at most a few thousand digests are under way at once. A source that waits for
-        outcomes before it yields more digests should call ``sign()`` instead. ``receipts``: each signature comes with its
+        every 64th position. 8,192 digests are under way at once, and up to 65,536 while the service answers within a
+        second. A source that waits for outcomes before it yields more digests should call ``sign()`` instead. ``receipts``: each signature comes with its
         receipt, as in ``sign()``, with the same wait for each envelope. What concerns the whole call (an unknown
         key, a false directory) is raised before the first outcome.
         """

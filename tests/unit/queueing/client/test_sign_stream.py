@@ -85,13 +85,31 @@ async def test_no_more_slices_are_under_way_than_allowed() -> None:
         await turn()
         assert signer.begun == ["a", "b"]
         assert read == ["a", "b", "c"]
+        signer.release("b")
+        await turn()
+        assert signer.begun == ["a", "b"]
         signer.release("a")
         assert messages(await first) == "a"
-        second = asyncio.ensure_future(anext(outcomes))
         await turn()
-        assert signer.begun == ["a", "b", "c"]
-        second.cancel()
-        await asyncio.wait([second])
+        assert signer.begun == ["a", "b"]
+
+
+async def test_answers_that_come_at_once_let_more_slices_be_under_way() -> None:
+    """Each answer that the stream waited for, with its window full, makes a place for one more."""
+    signer = HeldSigner()
+    async with opened() as tasks:
+        outcomes = DigestStream(signer, tasks, "abcdefgh", 1, under_way=2).outcomes()
+        for letter, begun in zip("ab", ("ab", "abcd"), strict=True):
+            first = asyncio.ensure_future(anext(outcomes))
+            await turn()
+            assert "".join(signer.begun) == begun
+            signer.release(letter)
+            assert messages(await first) == letter
+        third = asyncio.ensure_future(anext(outcomes))
+        await turn()
+        assert "".join(signer.begun) == "abcdef"
+        third.cancel()
+        await asyncio.wait([third])
 
 
 async def test_an_error_of_the_source_comes_after_the_outcomes_before_it() -> None:
