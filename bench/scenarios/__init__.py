@@ -4,6 +4,7 @@ accept      accept levels in turn
 catalogue   scenarios by name
 edge        relay, issuer, and a plain handler beside the relay
 build       wall time of ``sigmill sign`` on a build's files
+first_second wall time and CPU of ``sigmill sign`` on one file
 grants      cost of grants in a lane
 growth      cost and memory by backlog, tenants and workers
 latency     one digest at idle; open-loop load at parts of the capacity

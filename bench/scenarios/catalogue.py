@@ -9,6 +9,7 @@ from typing import Final
 from bench.scenarios import (
     accept,
     build,
+    first_second,
     grants,
     growth,
     latency,
@@ -48,6 +49,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "record": record.record,
     "relay": relay.relay,
     "issuer": issuer.issuer,
+    "first-second": first_second.first_second,
     "accept": accept.accept,
     "handler": handler.handler,
     "matrix": matrix.matrix,
