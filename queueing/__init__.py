@@ -2,20 +2,21 @@
 
 Start with ``SigningClient.from_file("client.toml")``.
 
-agent         PKCS#11 token on a unix socket, for tools of a build host
-artifacts     files signed natively: Authenticode, CMS
-aio           asyncio building blocks
-broker        the queue: submit, claim, extend, commit, nack, dead letters
-child_group   child processes in a group of their own: their output within bounds, and their end
-client        ``SigningClient`` and its parts
-config        reading of configuration
-coordination  registry, feeds and counters that workers share in Redis
-errors        every error that a caller can get
-files         durable replacement of files
-protocol      wire forms and the values in them
-redis         access to Redis, and the Lua scripts
-transparency  formats of a tamper-evident log
-unix_time     clocks of this host, and Unix time in milliseconds
+agent               PKCS#11 token on a unix socket, for tools of a build host
+artifacts           files signed natively: Authenticode, CMS
+aio                 asyncio building blocks
+broker              the queue: submit, claim, extend, commit, nack, dead letters
+child_group         child processes in a group of their own: their output within bounds, and their end
+client              ``SigningClient`` and its parts
+config              reading of configuration
+coordination        registry, feeds and counters that workers share in Redis
+errors              every error that a caller can get
+files               durable replacement of files
+garbage_collection  garbage collection of our own processes
+protocol            wire forms and the values in them
+redis               access to Redis, and the Lua scripts
+transparency        formats of a tamper-evident log
+unix_time           clocks of this host, and Unix time in milliseconds
 
 Must never import ``workers``.
 """

@@ -28,6 +28,7 @@ from bench.measurement.percentiles import LatencyRecorder
 from queueing import Signature, SigningClient
 from queueing.aio.owned_tasks import end_tasks
 from queueing.errors import SigningError
+from queueing.garbage_collection import collect_less_often
 from workers.dev.tenants import KEY
 
 _decoder = msgspec.json.Decoder(Order)
@@ -212,6 +213,8 @@ async def _serve(options: Options) -> None:
 def main() -> None:
     """Obey until stdin ends."""
     import uvloop
+
+    collect_less_often()  # as `sigmill` does
 
     parser = argparse.ArgumentParser(prog="python -m bench.load.client_process")
     parser.add_argument("--trusting", type=Path, required=True)

@@ -18,7 +18,3 @@ processes  worker, lane, sealer, exporter, dev, bench
 
 Must never import `bench`, except in the command `sigmill bench` when it is called. No other package of `workers` imports it.
 """
-
-from workers.cli.main import main
-
-__all__ = ["main"]

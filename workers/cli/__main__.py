@@ -1,7 +1,14 @@
-"""``python -m workers.cli`` is ``sigmill``."""
+"""The process ``sigmill``, also as ``python -m workers.cli``."""
 
 import sys
 
-from workers.cli.main import main
+from queueing.garbage_collection import collect_less_often
 
-sys.exit(main())
+collect_less_often()  # before the imports: what they make is no garbage
+
+from workers.cli.main import main  # noqa: E402
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from queueing.errors import ConfigError
+from queueing.garbage_collection import collect_less_often
 from workers.hsm.process_hardening import die_with_parent, harden
 
 log = logging.getLogger("sigmill.lane")
@@ -18,6 +19,7 @@ log = logging.getLogger("sigmill.lane")
 
 def main(arguments: list[str]) -> int:
     """Serve the connection with the given descriptor, as a child of the worker."""
+    collect_less_often()
     parser = argparse.ArgumentParser(prog="sigmill-lane")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--token", required=True)
