@@ -29,5 +29,6 @@ def telling(wait: str) -> Iterator[None]:
 
 
 def _tell(wait: str) -> None:
-    sys.stderr.write(f"waiting for {wait}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError):  # the terminal has gone, the wait has not
+        sys.stderr.write(f"waiting for {wait}\n")
+        sys.stderr.flush()

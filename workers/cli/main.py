@@ -8,13 +8,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 
 from queueing.aio.runner import is_end_held_up
 from queueing.errors import ConfigError, OutputUnwritable, SigningError
+from queueing.files.standard_streams import open_standard_streams
 from workers.cli.commands import COMMANDS, LazyGroup
 from workers.cli.shell.interrupts import Stopped
 from workers.cli.shell.output import (
@@ -47,7 +47,7 @@ def sigmill() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``sigmill``; return the exit code."""
     output = Output()
-    _open_streams()
+    open_standard_streams()
     _log_to_stderr()
     try:
         code = _run(arguments, output)
@@ -143,14 +143,6 @@ def _usage(error: click.ClickException) -> ErrorObject:
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context else "sigmill"
     return ErrorObject.final("usage", " ".join(error.format_message().split()), f"Try `{command} --help`.")
-
-
-def _open_streams() -> None:
-    """A closed stdout fails when it is written, as a full one does; what goes to a closed stderr is dropped."""
-    if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115  # for reading: each write fails
-    if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 class _SafeFormatter(logging.Formatter):

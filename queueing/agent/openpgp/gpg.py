@@ -20,6 +20,7 @@ from queueing.agent.openpgp.packets import HASHES, RSA, NotOpenPgp, PrimaryKey, 
 from queueing.agent.openpgp.signature import BINARY, TEXT, SignatureMaker, UnfinishedSignature
 from queueing.agent.token_client import DIGEST_INFO, TokenClient, TokenRefused
 from queueing.files.folders import entries
+from queueing.files.standard_streams import open_standard_streams
 
 FOLDER_VARIABLE: Final = "SIGMILL_PGP_FOLDER"
 """Folder with a certificate ``KEY.asc`` for each key, as `sigmill run --pgp KEY=FILE` makes it."""
@@ -68,6 +69,7 @@ def _digits(user: str) -> str:
 
 def main() -> int:
     """Sign, or become gpg; return the exit code."""
+    open_standard_streams()
     try:
         options = read_options(sys.argv[1:])
     except NotSigning:

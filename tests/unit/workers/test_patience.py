@@ -87,3 +87,15 @@ def test_a_file_or_pipe_gets_no_word(timers: list[FakeTimer], monkeypatch: pytes
     with telling("worker 7"):
         pass
     assert not timers
+
+
+def test_a_terminal_that_has_gone_does_not_end_a_wait(
+    timers: list[FakeTimer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread of the timer would print a traceback."""
+    screen = Screen(terminal=True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    with telling("worker 7"):
+        screen.close()
+        timers[0].fire()
+    assert timers[0].cancelled

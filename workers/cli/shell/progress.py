@@ -69,8 +69,7 @@ class Progress:
     def clear(self) -> None:
         """Erase the progress line before other output is printed."""
         if self.visible and self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._stream.flush()
+            self._write("\r" + " " * self._width + "\r")
             self._width = 0
 
     def text(self) -> str:
@@ -90,10 +89,17 @@ class Progress:
 
     def _draw(self) -> None:
         text = printable(self.text())[: shutil.get_terminal_size().columns - 1]
-        self._stream.write("\r" + text.ljust(self._width))
-        self._stream.flush()
+        self._write("\r" + text.ljust(self._width))
         self._width = len(text)
         self._drawn_s = self._clock()
+
+    def _write(self, text: str) -> None:
+        """Write to the terminal. One that has gone (its window was closed) ends the line, not the work."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.visible = False
 
 
 def _readable(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 
 import pytest
@@ -72,3 +73,20 @@ def test_items_are_counted_many_at_once_under_their_own_word() -> None:
     progress.count(35_000, ok=True)
     now_s = 10.0
     assert progress.text() == "35000/70000 entries  3500/s  ETA 10 s"
+
+
+class GoneTerminal(Terminal):
+    """Terminal whose window was closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_terminal_that_has_gone_ends_the_line_and_not_the_work() -> None:
+    """A person closed the window of a command that goes on (nohup, disown): counting continues, and nothing more is drawn."""
+    progress = Progress(2, stream=GoneTerminal(), clock=lambda: 100.0)
+    progress.count(ok=True)
+    progress.count(ok=True)
+    progress.show("waiting")
+    progress.clear()
+    assert (progress.signed, progress.visible) == (2, False)
