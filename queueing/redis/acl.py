@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 _CLIENT: Final = "ping xread xtrim del exists zmscore mget get select wait"
 """Commands of ``queueing.client``: replies, lookups, the key directory, the accept level (which needs SET too)."""
 
-_SUBMIT: Final = "time type strlen zcard hmget hset hsetnx set zadd zscore publish"
+_SUBMIT: Final = "time type strlen hstrlen zcard hmget hset hsetnx set zadd zscore publish hdel unlink"
 """Further commands that submit.lua calls."""
 
-_CANCEL: Final = "zrem hdel hget zcount"
+_CANCEL: Final = "zrem hget zcount"
 """Further commands that cancel.lua calls; and ZCOUNT, for the place of a job in the queue."""
 
 _WORKER: Final = (

@@ -56,8 +56,8 @@ def _text(name: str) -> str:
 
 _BEFORE: Final[dict[Script, tuple[str, ...]]] = {
     Script.SUBMIT: ("msgpack_hints", "counters"),
-    Script.CLAIM: ("msgpack_hints", "counters", "rate_limit"),
-    Script.CANCEL: ("counters",),
+    Script.CLAIM: ("reads", "msgpack_hints", "counters", "rate_limit"),
+    Script.CANCEL: ("reads", "counters"),
     Script.COMMIT: ("reads", "counters"),
     Script.EXTEND: ("reads",),
     Script.NACK: ("reads", "counters", "rate_limit"),

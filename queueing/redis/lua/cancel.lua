@@ -9,7 +9,7 @@
 --                          The lease key is only read. A key in KEYS must be writable for the caller (ACL); this
 --                          one is not for a tenant's own user.
 -- Returns  per job 1 removed, 0 claimed: a worker has it, or had it and may have signed; 2 gone or replaced since it was read
--- O(jobs * log(backlog)). Needs counters.lua before it.
+-- O(jobs * log(backlog)). Needs reads.lua and counters.lua before it.
 
 local retention_ms = tonumber(ARGV[1])
 local outcomes = {}
@@ -19,13 +19,11 @@ for i = 2, #ARGV, 4 do
   local id, lease_key, payload, result = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local place = 4 + (i - 2) / 2
   local job_key, result_key = KEYS[place], KEYS[place + 1]
-  local claimed = redis.pcall('HGET', KEYS[2], id)
-  local fence, digests, bytes =
-    string.match(type(claimed) == 'string' and claimed or '', '^%d+:(%d+):(%d+):(%d+)')
+  local fence, digests, bytes = string.match(history_of(KEYS[2], id), '^%d+:(%d+):(%d+):(%d+)')
   local outcome = 1
   if redis.call('EXISTS', lease_key) == 1 or (fence and fence ~= '0') then
     outcome = 0
-  elseif redis.pcall('GET', job_key) ~= payload then
+  elseif read('STRLEN', job_key) ~= #payload or read('GET', job_key) ~= payload then
     outcome = 2
   else
     redis.call('DEL', job_key)

@@ -36,7 +36,7 @@
 --            they were removed
 --            isolated: 1 the one job is a suspect; 2 a suspect is next, and waits until the caller has no other; else 0
 -- O(jobs * log(backlog)). The job's keys are derived from its id; arq's in-progress key is set in the
--- same step, so stock workers do not run a leased job. Needs msgpack_hints.lua, counters.lua and rate_limit.lua before it.
+-- same step, so stock workers do not run a leased job. Needs reads.lua, msgpack_hints.lua, counters.lua and rate_limit.lua before it.
 
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -64,7 +64,7 @@ end
 local fence_text = string.format('%.0f', fence)
 
 local limiter = open_limiter(KEYS[6], now_us, limits)
-local stock = numbers(KEYS[5], 'digests', 'bytes', 'refused')
+local stock = numbers(KEYS[5], 'digests', 'bytes', 'refused', 'accepted')  -- the last for the exporter, which reads it
 local isolated = 0
 local function answer(more, jobs, excess, wait_us, limited)
   local left = limits.budget > 0 and math.max(limits.budget - limiter.spent, 0) or -1
@@ -72,6 +72,15 @@ local function answer(more, jobs, excess, wait_us, limited)
     now_ms, fence_text, more, jobs, excess, math.ceil(wait_us / 1000), limited, left, stock[1], stock[2], stock[3],
     replaced, isolated,
   }
+end
+
+-- Longer ids are removed: each claim would copy them, and each log line and record about the job repeat them.
+local MOST_ID_BYTES = 512
+local function too_long(id)
+  if #id <= MOST_ID_BYTES then return false end
+  redis.call('ZREM', KEYS[1], id)
+  replaced = replaced + 1
+  return true
 end
 
 -- After the clock was set back, what was accepted or leased before has times that this clock reaches only after the step.
@@ -83,8 +92,7 @@ local function pull_back(skip)
   local pulled = 0
   local late = redis.call('ZRANGE', KEYS[1], horizon, '+inf', 'BYSCORE', 'LIMIT', skip, most_jobs)
   for i, id in ipairs(late) do
-    local claimed = redis.pcall('HGET', KEYS[3], id)
-    local holder = type(claimed) == 'string' and string.match(claimed, '^%d+:(%d+)')
+    local holder = not too_long(id) and string.match(history_of(KEYS[3], id), '^%d+:(%d+)')
     local remaining_ms = holder and redis.call('PTTL', 'arq:in-progress:' .. id) or 0
     local due_ms = now_us / 1000 + i / 1000
     if remaining_ms > 0 then
@@ -110,7 +118,7 @@ if #due == 0 then
   redis.call('SET', KEYS[4], 1)
   if queued == 0 then
     -- Nothing is accepted and unfinished: jobs that stock workers removed without counting are corrected here.
-    redis.call('DEL', KEYS[3])
+    redis.call('UNLINK', KEYS[3])
     redis.call('HDEL', KEYS[5], 'digests', 'bytes')
     stock[1], stock[2] = 0, 0
   end
@@ -121,7 +129,7 @@ stock[1], stock[2] = plausible(stock[1], stock[2], queued)
 
 local tries = redis.pcall('TYPE', KEYS[3]).ok
 if tries ~= 'hash' and tries ~= 'none' then
-  redis.call('DEL', KEYS[3])
+  redis.call('UNLINK', KEYS[3])
   replaced = replaced + 1
 end
 
@@ -131,9 +139,7 @@ local jobs = {}
 
 -- A writer to the queue can add any job id, and the job would be claimed with this caller's rights. So an id with the tag of
 -- another tenant is removed. An id without a tag (stock arq's own) may be any tenant's, or that of an ordinary job on arq's
--- queue: it is this tenant's if its envelope, which a tenant's user cannot write there, says so. Longer ids are removed,
--- because each log line and record about the job would repeat them.
-local MOST_ID_BYTES = 512
+-- queue: it is this tenant's if its envelope, which a tenant's user cannot write there, says so.
 local tag = string.match(KEYS[1], '{[^}]*}')
 local tenant = string.sub(tag, 2, -2)
 
@@ -148,19 +154,19 @@ local function payload_of(id)
     return redis.call('GET', 'arq:job:' .. id)
   end
   if string.sub(id, 1, #tag) == tag then
-    redis.call('DEL', 'arq:job:' .. id)
+    redis.call('UNLINK', 'arq:job:' .. id)
     replaced = replaced + 1
   end
   return false
 end
 
 local function belongs(id)
-  if #id > MOST_ID_BYTES then return false end
   if string.sub(id, 1, #tag) == tag then return true end
   return string.sub(id, 1, 1) ~= '{' and tenant_of(payload_of(id)) == tenant
 end
 
 local function foreign(id)
+  if too_long(id) then return true end
   if belongs(id) then return false end
   redis.call('ZREM', KEYS[1], id)
   replaced = replaced + 1
@@ -175,7 +181,7 @@ local MOST_ATTEMPTS = 1000000
 
 -- History of a job: its attempts, its crashes (a lease that ran out is one more), and its counted digests and bytes.
 local function history(id)
-  local claimed = redis.call('HGET', KEYS[3], id) or ''
+  local claimed = history_of(KEYS[3], id)
   local attempts, holder, digests, bytes = string.match(claimed, '^(%d+):(%d+):?(%d*):?(%d*)')
   local crashes = tonumber(string.match(claimed, '^%d+:%d+:%d+:%d+:%d+:(%d+)') or 0)
   if holder and holder ~= '0' then crashes = crashes + 1 end

@@ -39,12 +39,12 @@ for i = 4, #ARGV, 5 do
   local id, lease, result, reply_id, letter = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local lease_key, result_key = 'arq:in-progress:' .. id, 'arq:result:' .. id
   local holder = read('GET', lease_key)
-  local claimed = read('HGET', KEYS[2], id)
+  local claimed = history_of(KEYS[2], id)
   local ours = holder == lease
   if not holder then
     -- The lease ran out, but no worker has claimed the job since: our fence is still the last one.
     local fence = string.match(lease, ':(%d+)$')
-    ours = type(claimed) == 'string' and string.match(claimed, '^%d+:(%d+)') == fence
+    ours = string.match(claimed, '^%d+:(%d+)') == fence
   end
   local outcome = 0
   if ours then
@@ -60,7 +60,7 @@ for i = 4, #ARGV, 5 do
     elseif dead > 0 then
       redis.pcall('HDEL', KEYS[4], id)  -- it was a dead letter before, and has a result now
     end
-    local digests, bytes = string.match(type(claimed) == 'string' and claimed or '', '^%d+:%d+:(%d+):(%d+)')
+    local digests, bytes = string.match(claimed, '^%d+:%d+:(%d+):(%d+)')
     if digests then
       drained = drained + digests
       if bytes ~= '0' then
@@ -68,7 +68,7 @@ for i = 4, #ARGV, 5 do
       end
     end
     outcome = 1
-  elseif read('GET', result_key) == result then
+  elseif read('STRLEN', result_key) == #result and read('GET', result_key) == result then
     outcome = 2  -- our own commit, whose answer was lost on the way
   end
   if outcome > 0 and reply_id ~= '' then

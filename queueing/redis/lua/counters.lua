@@ -1,14 +1,23 @@
--- numbers(key, field, ...): fields of a hash as numbers, 0 where there is none; a foreign type is removed.
+-- numbers(key, field, ...): fields of a hash as numbers, 0 where there is none; a foreign type, and a field longer than any number
+--   of ours, is removed unread.
 -- plausible(digests, bytes, jobs): a backlog's counters, within what so many jobs can have.
 --
--- Prepended to the scripts that call them. A client with write access to the tenant's keys can write any value there. O(fields).
+-- Prepended to the scripts that call them. A client with write access to the tenant's keys can write any value there, and
+-- Redis runs nothing else while it copies one of 512 MB. O(fields).
+
+local MOST_NUMBER_BYTES = 32
 
 local function numbers(key, ...)
-  local values = redis.pcall('HMGET', key, ...)
-  if values.err then
-    redis.call('DEL', key)
-    values = {}
+  for i = 1, select('#', ...) do
+    local field = select(i, ...)
+    local bytes = redis.pcall('HSTRLEN', key, field)
+    if type(bytes) == 'table' then
+      redis.call('UNLINK', key)
+      break
+    end
+    if bytes > MOST_NUMBER_BYTES then redis.pcall('HDEL', key, field) end
   end
+  local values = redis.call('HMGET', key, ...)
   for i = 1, select('#', ...) do
     local value = tonumber(values[i] or 0) or 0
     values[i] = value == value and math.min(math.max(value, -2 ^ 53), 2 ^ 53) or 0

@@ -18,8 +18,7 @@ for i = 2, #ARGV, 2 do
   local holder = read('GET', lease_key)
   local ours = holder == lease
   if not holder then
-    local claimed = read('HGET', KEYS[2], id)
-    ours = type(claimed) == 'string' and string.match(claimed, '^%d+:(%d+)') == string.match(lease, ':(%d+)$')
+    ours = string.match(history_of(KEYS[2], id), '^%d+:(%d+)') == string.match(lease, ':(%d+)$')
   end
   if ours then
     redis.call('SET', lease_key, lease, 'PX', lease_ms)

@@ -24,9 +24,8 @@ for i = 6, #ARGV, 3 do
   local id, lease, due_ms = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local lease_key = 'arq:in-progress:' .. id
   local holder = read('GET', lease_key)
-  local claimed = read('HGET', KEYS[2], id)
   local attempt, fence, digests, bytes, charge_us, crashes =
-    string.match(type(claimed) == 'string' and claimed or '', '^(%d+):(%d+):(%d+):(%d+):(%d+):?(%d*)$')
+    string.match(history_of(KEYS[2], id), '^(%d+):(%d+):(%d+):(%d+):(%d+):?(%d*)$')
   -- A lease that ran out is still ours as long as no worker has claimed the job since.
   local ours = holder == lease or (not holder and fence ~= nil and fence == string.match(lease, ':(%d+)$'))
   if ours then

@@ -39,7 +39,7 @@ local MOST_PAYLOAD_BYTES, MOST_RESULT_BYTES = 256 * 1024, 4 * 1024 * 1024
 local function read(key, most_bytes)
   local bytes = redis.pcall('STRLEN', key)
   if type(bytes) == 'number' and bytes <= most_bytes then return redis.call('GET', key) or nil end
-  redis.call('DEL', key)  -- a foreign type, or no value of ours
+  redis.call('UNLINK', key)  -- a foreign type, or no value of ours
   return nil
 end
 
@@ -54,7 +54,7 @@ if budget > 0 then
   if kept[1] == today then spent = kept[2] end
 end
 local tries = redis.pcall('TYPE', KEYS[3]).ok
-if tries ~= 'hash' and tries ~= 'none' then redis.call('DEL', KEYS[3]) end
+if tries ~= 'hash' and tries ~= 'none' then redis.call('UNLINK', KEYS[3]) end
 
 local replies, refusal = {}, nil
 local added, refused, accepted = 0, 0, 0

@@ -8,7 +8,7 @@ from queueing.protocol import keyspace
 from queueing.redis.acl import tenant_rules
 from queueing.redis.scripts import Script, digest_of
 
-_SUBMIT: Final = "d3f5b9012e1b7b8868157f5434c54dca8a255ac6"
+_SUBMIT: Final = "44fd9abb82e8c1ea9f80bdb878408b5e22e889bf"
 
 
 def test_the_script_that_tenants_may_run_is_the_recorded_one() -> None:
