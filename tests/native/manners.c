@@ -14,6 +14,7 @@
  *   private-bare       private objects show no exponent and no modulus
  *   no-id              CKA_ID is empty and finds nothing
  *   labels-differ      the labels of public objects have "public " before them
+ *   padded-labels      the labels of private objects end in NULs, those of public ones in blanks
  *   key-label          the labels of keys end in a byte that is not UTF-8
  *   found-twice        each search returns each handle twice
  *   one-attribute      several attributes in one call: CKR_FUNCTION_FAILED
@@ -251,6 +252,7 @@ static CK_ULONG changed(CK_ULONG type, CK_ULONG class, CK_BYTE *value, CK_ULONG 
     if (n == UNAVAILABLE) return n;
     if (has("padded") && number_) return inserted(value, n, "", 1);
     if (has("labels-differ") && type == CKA_LABEL && class == CKO_PUBLIC_KEY) return inserted(value, n, "public ", 7);
+    if (has("padded-labels") && type == CKA_LABEL) { memset(value + n, class == CKO_PUBLIC_KEY ? ' ' : 0, 3); return n + 3; }
     if (has("key-label") && type == CKA_LABEL) { value[n] = 0xFC; return n + 1; }
     if (has("explicit-curve") && type == CKA_EC_PARAMS && n) { value[0] = 0x30; return n; }
     if (type == CKA_EC_POINT && n > 2 && (has("raw-point") || has("compressed-point"))) {

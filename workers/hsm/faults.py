@@ -254,10 +254,12 @@ def translate(exc: BaseException) -> HsmFailure:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise python-pkcs11's errors as ``HsmFailure``; ours pass. Not for the hot loop (1 us)."""
+    """Raise python-pkcs11's errors as ``HsmFailure``, and the MemoryError of a length that no value has; ours pass. Not for the
+    hot loop (1 us).
+    """
     try:
         yield
-    except p11.PKCS11Error as exc:
+    except (p11.PKCS11Error, MemoryError) as exc:
         raise translate(exc) from exc
 
 

@@ -23,6 +23,7 @@ from workers.hsm.keys import (
 )
 from workers.hsm.mechanisms import has_none_of, key_type
 from workers.hsm.objects import all_private_keys, all_public_keys, attributes_of, objects
+from workers.state.token_claims import unpadded
 
 if TYPE_CHECKING:
     import pkcs11
@@ -119,6 +120,7 @@ def adopt_key(session: pkcs11.Session, *, label: str | None = None, key_id: byte
     Raises ``KeyRefused`` with the problem: not exactly one, of no known kind, no public part, a
     required attribute that is not as it must be, or a public key that two private keys claim.
     """
+    label = unpadded(label or "")
     if not label and not key_id:
         raise KeyRefused("name the key by its label or its CKA_ID")
     with translated():

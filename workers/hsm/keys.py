@@ -165,12 +165,10 @@ def read_optional_attributes(item: pkcs11.Object, *wanted: Attribute) -> dict[At
     for name in wanted:
         try:
             value = item[name]
-        except pkcs11.PKCS11Error as error:
-            if not isinstance(error, NOT_SHOWN):
-                raise
-        else:
-            if value is not None:
-                shown[name] = value
+        except NOT_SHOWN:
+            continue
+        if value is not None:
+            shown[name] = value
     return shown
 
 

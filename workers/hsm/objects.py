@@ -27,9 +27,10 @@ from pkcs11.exceptions import (
 )
 
 from workers.hsm.faults import translate
+from workers.state.token_claims import unpadded
 
-NOT_SHOWN: Final = (AttributeTypeInvalid, AttributeSensitive, FunctionFailed)
-"""Answers of modules for an attribute that they do not show."""
+NOT_SHOWN: Final = (AttributeTypeInvalid, AttributeSensitive, FunctionFailed, MemoryError)
+"""Answers of modules for an attribute that they do not show; MemoryError: a length that no attribute has."""
 
 _TEMPLATE_REFUSED: Final = (
     ArgumentsBad,
@@ -45,6 +46,8 @@ _MECHANISM_TYPE: Final = struct.Struct("@L")  # CK_MECHANISM_TYPE is an unsigned
 
 class TolerantMapper(AttributeMapper):
     """Attribute values as Python values; a value that cannot be read is None, text that is not UTF-8 has U+FFFD in it.
+
+    Labels lose the blanks and NULs at their end: some modules fill CKA_LABEL up as the standard fills the label of a token.
 
     CKA_ALLOWED_MECHANISMS is a tuple of numbers, vendor-defined ones included.
     """
@@ -67,7 +70,7 @@ def _encode_text(text: str) -> bytes:
 
 
 def _decode_text(text: bytes) -> str:
-    return text.decode(errors="replace")
+    return unpadded(text.decode(errors="replace"))
 
 
 def _encode_mechanisms(mechanisms: tuple[int, ...]) -> bytes:
@@ -145,7 +148,7 @@ def _one_by_one(item: pkcs11.Object, wanted: tuple[Attribute, ...]) -> dict[Attr
             value = item[name]
         except FunctionFailed as error:
             failed = error
-        except (AttributeTypeInvalid, AttributeSensitive):
+        except (AttributeTypeInvalid, AttributeSensitive, MemoryError):
             continue
         else:
             if value is not None:

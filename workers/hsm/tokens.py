@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pkcs11
 from pkcs11 import TokenFlag
-from pkcs11.exceptions import TokenNotPresent, TokenNotRecognised
+from pkcs11.exceptions import DeviceRemoved, PKCS11Error, SlotIDInvalid, TokenNotPresent, TokenNotRecognised
 
 from queueing.errors import TokenUnavailable
-from workers.hsm.faults import HsmFailure, translate, translated
+from workers.hsm.faults import HsmFailure, translate
 from workers.state.token_claims import TokenProperties, unpadded
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 PATIENCE_S: Final = 3.0
 """Slots that have not answered by then are left out where a token that matches was found; below ``LEAST_CALL_S``."""
+
+_LISTINGS: Final = 3
+_CHANGED: Final = (SlotIDInvalid, TokenNotPresent, DeviceRemoved)
+"""Answers about a slot that was there when the module was asked for their number."""
 
 _Answer: TypeAlias = "tuple[pkcs11.Slot, pkcs11.Token | Exception]"
 
@@ -49,8 +53,7 @@ def select_token(
     Raises ``TokenUnavailable`` for none or several, with their number and the tokens that are present; ``HsmFailure`` where
     none matches and a slot failed. One call per slot, at the same time where the module allows threads.
     """
-    with translated():
-        slots = module.lib.get_slots(token_present=True)
+    slots = _slots(module)
     answers = _ask_all(slots, patience_s) if module.threads_allowed else _ask_in_turn(slots, select)
     seen = _Seen(select)
     for answer in answers:
@@ -61,6 +64,20 @@ def select_token(
     if len(seen.matching) == 1:
         return seen.matching[0]
     raise seen.failure()
+
+
+def _slots(module: LoadedModule) -> list[pkcs11.Slot]:
+    """Slots with a token. One that vanishes between two calls of the module makes the list fail, which is asked for again."""
+    left = _LISTINGS
+    while True:
+        try:
+            return module.lib.get_slots(token_present=True)
+        except PKCS11Error as error:
+            left -= 1
+            if not (left and isinstance(error, _CHANGED)):
+                cause = translate(error)
+                detail = "the module does not list its slots, so none of its tokens can be used"
+                raise HsmFailure(cause.code_name, cause.code, cause.action, detail=detail) from error
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ SERVED: Final = (
     ("raw-point",),
     ("compressed-point",),
     ("private-bare",),
-    ("no-id",),
+    ("no-id", "padded-labels"),
     ("labels-differ",),
     ("found-twice",),
     ("one-attribute",),

@@ -10,7 +10,9 @@ import pytest
 from pkcs11 import Attribute, KeyType
 from pkcs11.exceptions import DeviceError, PKCS11Error, TemplateInconsistent
 
-from workers.hsm.objects import TolerantMapper, objects, objects_if_searchable
+from workers.hsm.faults import HsmFailure, translated
+from workers.hsm.keys import read_optional_attributes
+from workers.hsm.objects import TolerantMapper, attributes_of, objects, objects_if_searchable
 
 if TYPE_CHECKING:
     from tests.unit.workers.hsm.conftest import FakeSearch
@@ -23,6 +25,8 @@ MAPPER = TolerantMapper()
     [
         (Attribute.LABEL, b"release", "release"),
         (Attribute.LABEL, b"Stra\xdfe", "Stra\ufffde"),
+        (Attribute.LABEL, b"release \0\0", "release"),
+        (Attribute.LABEL, b" \0", ""),
         (Attribute.KEY_TYPE, struct.pack("@L", 3), KeyType.EC),
         (Attribute.KEY_TYPE, struct.pack("@L", 0x80000123), None),
         (Attribute.KEY_TYPE, b"\3", None),
@@ -59,3 +63,27 @@ def test_a_search_that_the_module_refuses_is_ended_at_once(
 def test_a_template_that_the_module_refuses_finds_nothing(search: type[FakeSearch]) -> None:
     search.refusal = TemplateInconsistent()
     assert objects_if_searchable(cast("pkcs11.Session", None), {}) == []
+
+
+class BoundlessObject:
+    """Object whose label has a length that no memory holds, such as CK_UNAVAILABLE_INFORMATION in 32 bits."""
+
+    def __getitem__(self, name: Attribute) -> object:
+        if name is Attribute.LABEL:
+            raise MemoryError
+        return b"id"
+
+    def get_attributes(self, names: list[Attribute]) -> dict[Attribute, object]:
+        return {name: self[name] for name in names}
+
+
+def test_an_attribute_of_boundless_length_is_not_shown_and_the_others_are() -> None:
+    item = cast("pkcs11.Object", BoundlessObject())
+    assert attributes_of(item, Attribute.LABEL, Attribute.ID) == {Attribute.ID: b"id"}
+    assert read_optional_attributes(item, Attribute.LABEL, Attribute.ID) == {Attribute.ID: b"id"}
+
+
+def test_a_boundless_length_elsewhere_is_a_failure_of_the_module() -> None:
+    """python-pkcs11 reads the class of each object that it finds."""
+    with pytest.raises(HsmFailure, match="MemoryError"), translated():
+        raise MemoryError

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 from pkcs11 import TokenFlag
-from pkcs11.exceptions import DeviceRemoved, TokenNotPresent
+from pkcs11.exceptions import DeviceError, DeviceRemoved, PKCS11Error, SlotIDInvalid, TokenNotPresent
 
 from queueing.errors import TokenUnavailable
 from workers.hsm.faults import HsmFailure
@@ -135,3 +135,35 @@ def test_a_serial_is_read_without_its_padding(serial: bytes) -> None:
     token = FakeSlot(1, "x", serial).token
     assert select_token(module_with(FakeSlot(1, "x", serial)), TokenSelect(serial="00aa")).label == "x"
     assert serial_of(token) == "00aa"  # type: ignore[arg-type]
+
+
+def module_that_lists(*answers: PKCS11Error | list[FakeSlot]) -> LoadedModule:
+    """Module with one answer for each list of its slots."""
+    left = list(answers)
+
+    def get_slots(*, token_present: bool) -> list[FakeSlot]:
+        assert token_present
+        answer = left.pop(0)
+        if isinstance(answer, PKCS11Error):
+            raise answer
+        return answer
+
+    lib = SimpleNamespace(get_slots=get_slots)
+    return cast("LoadedModule", SimpleNamespace(lib=lib, threads_allowed=True))
+
+
+def test_a_slot_that_vanishes_between_two_calls_keeps_no_other_token_from_being_used() -> None:
+    module = module_that_lists(SlotIDInvalid(), TokenNotPresent(), [KERNEL])
+    assert select_token(module, TokenSelect(label="kernel")).slot.slot_id == 3
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [(DeviceError(),), (SlotIDInvalid(), DeviceRemoved(), SlotIDInvalid())],
+    ids=["sick", "changing"],
+)
+def test_a_module_that_does_not_list_its_slots_is_named_as_the_reason(
+    answers: tuple[PKCS11Error, ...],
+) -> None:
+    with pytest.raises(HsmFailure, match="the module does not list its slots"):
+        select_token(module_that_lists(*answers), TokenSelect(label="kernel"))
