@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from queueing.client.identity.settings import IdentitySettings, IssuerSettings
 from queueing.config.accept_level import AcceptLevel
+from queueing.config.paths import absolute
 from queueing.config.redis import RedisConfig
 from queueing.config.secrets import secret_path
 from queueing.config.toml import convert, read_toml
@@ -74,14 +75,14 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         base = path.absolute().parent
         return replace(
             config,
-            private_key_file=config.private_key_file and _absolute(base, config.private_key_file),
+            private_key_file=config.private_key_file and absolute(base, config.private_key_file),
             identity=config.identity and config.identity.relative_to(base),
             issuer=config.issuer and config.issuer.relative_to(base),
             redis=None if config.redis is None else config.redis.relative_to(base),
-            ca_file=None if config.ca_file is None else _absolute(base, config.ca_file),
-            cert_file=None if config.cert_file is None else _absolute(base, config.cert_file),
+            ca_file=None if config.ca_file is None else absolute(base, config.ca_file),
+            cert_file=None if config.cert_file is None else absolute(base, config.cert_file),
             key_file=None if config.key_file is None else secret_path(base, config.key_file),
-            state_file=_absolute(base, config.state_file or f"{path.name}.state"),
+            state_file=absolute(base, config.state_file or f"{path.name}.state"),
         )
 
     def check_place(self, file: str) -> None:
@@ -155,7 +156,3 @@ def _public_key(text: str, file: str, key: str) -> PublicKey:
         return PublicKey.from_spki(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, SigningError):
         raise ConfigError(file, key, "this is not the base64 of a public key (SPKI, DER)", remedy) from None
-
-
-def _absolute(base: Path, path: str) -> str:
-    return str(base / Path(path).expanduser())

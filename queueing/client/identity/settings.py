@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
 
+from queueing.config.paths import absolute
 from queueing.errors import ConfigError
 from queueing.protocol.grants.grant import MAX_KEYS
 from queueing.protocol.names import Name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 Platform = Literal["github", "gitlab", "azure", "jenkins", "kubernetes", "file", "command", "spiffe"]
 
@@ -137,4 +138,4 @@ def _is_loopback(host: str) -> bool:
 
 
 def _absolute(base: Path, path: str | None) -> str | None:
-    return None if path is None else str(base / Path(path).expanduser())
+    return None if path is None else absolute(base, path)
