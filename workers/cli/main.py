@@ -103,6 +103,9 @@ def _run(arguments: Sequence[str] | None, output: Output) -> int:
 def _stopped_by(error: BaseException, output: Output) -> int:
     """Exit code after an error of a stream or a file, or an interruption; one of the system that names no file is raised again."""
     match error:
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            print_error(_out_of_descriptors(error), as_json=output.as_json)
+            return Exit.FAILED
         case OSError(filename=str() | bytes() as name):
             print_error(_unusable(os.fsdecode(name), error), as_json=output.as_json)
             return Exit.FAILED
@@ -128,6 +131,14 @@ def _not_installed(package: str, extra: str) -> ErrorObject:
         "install.incomplete",
         f"this command needs the Python package `{package}`, which is not installed",
         f"Install the dependencies of this part: pip install 'sigmill[{extra}]'.",
+    )
+
+
+def _out_of_descriptors(error: OSError) -> ErrorObject:
+    return ErrorObject.final(
+        "descriptors.exhausted",
+        f"no further file or connection can be opened: {error.strerror}",
+        "Raise the limit of open files: `ulimit -n`, or LimitNOFILE= of the unit.",
     )
 
 

@@ -40,6 +40,18 @@ CODES: Final[dict[str, CommandCode]] = {
             ),
         ),
     ),
+    "descriptors.exhausted": CommandCode(
+        "A process has no file descriptors left.",
+        1,
+        Text(
+            "The command may open no further file or connection: its own limit of open files is used up (EMFILE), or the system's (ENFILE).",
+            "A person or a unit whose limit is lower than the command needs; a worker needs some for each lane and connection.",
+            (
+                Step("Show the limit of this shell:", "ulimit -n"),
+                Step("Show how many files the system has open, and may have:", "cat /proc/sys/fs/file-nr"),
+            ),
+        ),
+    ),
     "file.unusable": CommandCode(
         "A file or folder cannot be read, written or made.",
         1,

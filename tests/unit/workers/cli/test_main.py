@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 
@@ -45,6 +46,16 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> N
             FileExistsError(17, "File exists", b"/a\xff"),
             Exit.FAILED,
             r"error: /a\udcff: File exists [file.unusable]",
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            Exit.FAILED,
+            "error: no further file or connection can be opened: Too many open files [descriptors.exhausted]",
+        ),
+        (
+            OSError(errno.ENFILE, "Too many open files in system", "/etc/x"),
+            Exit.FAILED,
+            "hint: Raise the limit of open files",
         ),
         (KeyboardInterrupt(), Exit.INTERRUPTED, "interrupted: the command has ended before it was done\n"),
     ],
