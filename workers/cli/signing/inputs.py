@@ -111,7 +111,9 @@ def _item_batches(manifest: Path, file: BinaryIO) -> Iterator[list[Item]]:
 
 
 def _without_mark(number: int, line: bytes | None) -> bytes | None:
-    """The line without the byte order mark that some editors put before the first one."""
+    """The line without the byte order mark that some editors put before the first one. Raises ``click.UsageError`` for UTF-16."""
+    if number == 1 and line is not None and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise click.UsageError("the manifest is UTF-16, as PowerShell writes it: save it as UTF-8")
     return line.removeprefix(codecs.BOM_UTF8) if number == 1 and line is not None else line
 
 

@@ -26,6 +26,9 @@ _HASH_OF_DIGITS: Final = {64: "sha256", 96: "sha384", 128: "sha512"}
 _SUM_LINE: Final = re.compile(rb"(\\?)([0-9a-fA-F]{32,128}) [ *](.+)", re.DOTALL)
 """As coreutils write it: "\\" if the name is escaped, the digest, " " (text) or "*" (binary), the name."""
 
+_TAGGED_LINE: Final = re.compile(rb"(\\?)SHA(256|384|512) \((.+)\) = ([0-9a-fA-F]{64,128})", re.DOTALL)
+"""As ``sha256sum --tag``, ``cksum -a sha256`` and the BSDs write it."""
+
 _ESCAPES: Final = {rb"\\": b"\\", rb"\n": b"\n", rb"\r": b"\r"}
 _ESCAPE: Final = re.compile(rb"\\[\\nr]")
 
@@ -48,7 +51,7 @@ def is_stream(manifest: Path) -> bool:
     except (OSError, ValueError) as error:
         raise _unreadable(manifest, error) from None
     if stat.S_ISDIR(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        raise click.UsageError(f"{manifest}: this is a folder or a device, not a manifest")
+        raise click.UsageError(f"{manifest}: this is a folder or a device, not a file of lines")
     return not stat.S_ISREG(mode)
 
 
@@ -94,9 +97,15 @@ def item_of_line(location: str, line: bytes | None) -> Item:
     """Item of one line; ``location`` (FILE:LINE) is its name if it has none."""
     if line is None:
         return Item(name=location, error=InputUnreadable("the line is longer than 1 MiB"))
-    summed = _SUM_LINE.fullmatch(line.rstrip(b"\r"))
-    if summed is not None:
-        return _item_of_sum(location, summed)
+    line = line.rstrip(b"\r")
+    if summed := _SUM_LINE.fullmatch(line):
+        escaped, digits, name = summed.groups()
+        return _item_of_sum(location, escaped=escaped, digits=digits, name=name)
+    if summed := _TAGGED_LINE.fullmatch(line):
+        escaped, bits, name, digits = summed.groups()
+        if len(digits) * 4 != int(bits):
+            return Item(name=location, error=InputUnreadable(f"this is no SHA-{bits.decode()} digest"))
+        return _item_of_sum(location, escaped=escaped, digits=digits, name=name)
     try:
         entry = _decoder.decode(line)
         name = name_from_json(entry.name or "", entry.name_bytes)
@@ -113,10 +122,11 @@ def item_of_line(location: str, line: bytes | None) -> Item:
     return item_of_digest(name or entry.digest, entry.digest)
 
 
-def _item_of_sum(location: str, summed: re.Match[bytes]) -> Item:
-    escaped, digits, raw = summed.groups()
-    if escaped:
-        raw = _ESCAPE.sub(lambda found: _ESCAPES[found.group()], raw)
+def _item_of_sum(location: str, *, escaped: bytes, digits: bytes, name: bytes) -> Item:
+    if b"\0" in name:  # the rest of the line are further items, which would be taken for its name
+        problem = "the line has a NUL, as of `sha256sum --zero`: write the sums without this option"
+        return Item(name=location, error=InputUnreadable(problem))
+    raw = _ESCAPE.sub(lambda found: _ESCAPES[found.group()], name) if escaped else name
     hash_name = _HASH_OF_DIGITS.get(len(digits))
     if hash_name is None:
         problem = (

@@ -8,10 +8,9 @@ import binascii
 import codecs
 import re
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, TypedDict, Unpack
+from typing import Final, Literal, TypedDict, Unpack
 
 import click
 import msgspec
@@ -34,6 +33,7 @@ from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, pri
 from workers.cli.signing.hashing import hash_file
 from workers.cli.signing.items import HASH_BYTES, Item, name_from_json
 from workers.cli.signing.json_lines import SignedLine
+from workers.cli.signing.manifest import batches_of, is_stream, open_manifest
 from workers.cli.signing.request_options import WaitingCommand
 
 _CHANGED: Final = "Sign the file again, or restore the signed one. With --digests-only the signature is checked against the line's digest."
@@ -186,28 +186,26 @@ async def _verify(client: SigningClient, results: Path, *, read_files: bool, as_
     return tally.exit_code()
 
 
-def _lines(results: Path) -> Iterator[tuple[str, bytes]]:
-    if str(results) == "-":
-        yield from _numbered("stdin", sys.stdin.buffer)
-        return
+def _lines(results: Path) -> Iterator[tuple[str, bytes | None]]:
+    """Lines that are not empty, with their places, and without a byte order mark; None for one of more than 1 MiB."""
+    name = "stdin" if is_stream(results) and str(results) == "-" else str(results)
+    file = open_manifest(results)
     try:
-        with results.open("rb") as file:
-            yield from _numbered(str(results), file)
-    except OSError as error:
-        raise click.UsageError(f"{results}: {error.strerror}") from None
-
-
-def _numbered(name: str, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """Lines that are not empty, with their places, and without a byte order mark."""
-    lines = enumerate(file, 1)
-    return ((f"{name}:{i}", line.removeprefix(codecs.BOM_UTF8)) for i, line in lines if line.strip())
+        for batch in batches_of(file):
+            for number, line in batch:
+                yield f"{name}:{number}", line and line.removeprefix(codecs.BOM_UTF8)
+    finally:
+        if str(results) != "-":
+            file.close()
 
 
 async def _checked(
-    client: SigningClient, location: str, raw: bytes, *, read_files: bool
+    client: SigningClient, location: str, raw: bytes | None, *, read_files: bool
 ) -> tuple[Item, SigningError | None]:
     item = Item(name=location)
     try:
+        if raw is None:
+            raise InputUnreadable("the line is longer than 1 MiB")
         line = _line(raw)
         item = Item(name=name_from_json(line.name, line.name_bytes))
         digest = await asyncio.to_thread(_digest, line, item.name, read_files=read_files)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -23,10 +23,16 @@ from workers.cli.shell.progress import Progress
 from workers.cli.signing.hashing import HashMeter
 from workers.cli.signing.items import Item, name_from_json
 from workers.cli.signing.json_lines import FailedLine, failed_line, signed_line
+from workers.cli.signing.manifest import is_stream, open_manifest
 from workers.cli.signing.out_dir import ItemFolder, receipts_in
 from workers.cli.signing.request_options import WaitingCommand, client_and_deadline
 from workers.cli.signing.submit import SubmittedItem, SubmittedLine
 from workers.cli.signing.wait_notes import wait_notes
+
+_MOST_BYTES: Final = 256 << 20
+"""A million items."""
+
+_PIECE_BYTES: Final = 1 << 20
 
 
 @click.command()
@@ -79,8 +85,7 @@ def wait(
 
 def _read(job_file: Path) -> SubmittedLine:
     try:
-        raw = sys.stdin.buffer.read() if str(job_file) == "-" else job_file.read_bytes()
-        submitted = msgspec.json.decode(raw, type=SubmittedLine)
+        submitted = msgspec.json.decode(_bytes_of(job_file), type=SubmittedLine)
         if sum(_item(item).error is None for item in submitted.items) != submitted.job.count:
             raise _not_ours(job_file)
         return submitted
@@ -88,6 +93,22 @@ def _read(job_file: Path) -> SubmittedLine:
         raise click.UsageError(f"{job_file}: {error.strerror}") from None
     except (ValueError, RecursionError):  # ValueError: not JSON, not UTF-8, of other fields
         raise _not_ours(job_file) from None
+
+
+def _bytes_of(job_file: Path) -> bytes:
+    """All bytes of the file, a pipe or stdin; raises ``click.UsageError`` where they do not end."""
+    is_stdin = is_stream(job_file) and str(job_file) == "-"
+    file = open_manifest(job_file)
+    raw = bytearray()
+    try:
+        while piece := file.read(_PIECE_BYTES):
+            raw += piece
+            if len(raw) > _MOST_BYTES:
+                raise _not_ours(job_file)
+    finally:
+        if not is_stdin:
+            file.close()
+    return bytes(raw)
 
 
 def _receipts_of(submitted: SubmittedLine, folder: Path) -> ItemFolder:

@@ -128,6 +128,9 @@ HOSTILE_LINES = {
     "longer than 1 MiB": b"x" * (5 << 20),
     "a SHA-1 sum": b"00" * 20 + b"  file",
     "NUL bytes": b"\x00" * 10,
+    "sums ended by NULs": b"%s  one\0%s  two\0" % ((SHA_256.encode(),) * 2),
+    "tagged sums ended by NULs": b"SHA256 (one) = %s\0SHA256 (two) = %s" % ((SHA_256.encode(),) * 2),
+    "a tagged sum of another length": b"SHA384 (one) = %s" % SHA_256.encode(),
 }
 
 
@@ -139,6 +142,14 @@ async def test_one_bad_line_costs_one_item(monkeypatch: pytest.MonkeyPatch, line
     bad, last = await items(Inputs((), (), Path("-")))
     assert isinstance(bad.error, InputUnreadable)
     assert (bad.name, last.name, last.error) == ("stdin:1", "good", None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+async def test_a_manifest_in_utf_16_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """As `>` of PowerShell 5 writes it; each line would be an error about something else."""
+    feed_stdin(monkeypatch, f"\ufeff{SHA_256}  file\r\n".encode(encoding))
+    with pytest.raises(click.UsageError, match="UTF-16"):
+        await items(Inputs((), (), Path("-")))
 
 
 @pytest.mark.parametrize("manifest", ["", "\n \n"])
@@ -156,7 +167,7 @@ async def test_an_empty_manifest_is_a_usage_error(
 
 
 @pytest.mark.parametrize("tool", ["sha256sum", "sha384sum", "sha512sum"])
-@pytest.mark.parametrize("mode", ["--text", "--binary"])
+@pytest.mark.parametrize("mode", ["--text", "--binary", "--tag"])
 async def test_checksum_files_are_manifests(tmp_path: Path, tool: str, mode: str) -> None:
     """Output of coreutils, with its marks and escaped names, gives the files' own names and digests."""
     names = [b"plain", b"with two  blanks", b"back\\slash", b"new\nline", b"caf\xe9", b"-dash", b"*star"]

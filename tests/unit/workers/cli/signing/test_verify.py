@@ -7,6 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import click
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from msgspec import structs
@@ -16,7 +17,7 @@ from queueing.errors import InputUnreadable, ResultInvalid
 from queueing.protocol.algorithms import Algorithm
 from workers.cli.signing.items import Item
 from workers.cli.signing.json_lines import SignedLine, signed_line
-from workers.cli.signing.verify import _digest, _line, _signature
+from workers.cli.signing.verify import _digest, _line, _lines, _signature
 
 DIGEST = hashlib.sha256(b"content").digest()
 SIGNATURE = Signature(
@@ -120,3 +121,19 @@ def test_a_malformed_field_is_refused(field: str, value: str) -> None:
     fields = {name: getattr(line, name) for name in SignedLine.__struct_fields__} | {field: value}
     with pytest.raises(InputUnreadable):
         _signature(SignedLine(**fields))
+
+
+def test_results_are_read_from_a_file_that_has_an_end() -> None:
+    with pytest.raises(click.UsageError, match="a folder or a device"):
+        list(_lines(Path("/dev/zero")))
+
+
+def test_a_line_longer_than_any_is_not_held_and_the_next_is_read(tmp_path: Path) -> None:
+    """Empty lines count for the places of the others."""
+    results = tmp_path / "results"
+    results.write_bytes(b"\xef\xbb\xbffirst\n\n" + b"x" * (5 << 20) + b"\nlast")
+    assert list(_lines(results)) == [
+        (f"{results}:1", b"first"),
+        (f"{results}:3", None),
+        (f"{results}:4", b"last"),
+    ]

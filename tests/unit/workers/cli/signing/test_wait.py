@@ -60,3 +60,20 @@ def test_a_bare_job_id_has_no_digests_to_verify_a_receipt_by(tmp_path: Path) -> 
     result = run(tmp_path, "{acme}job")
     assert isinstance(result.exception, UsageError)
     assert "--receipts needs --job" in str(result.exception)
+
+
+@pytest.mark.parametrize("job_file", ["/dev/zero", "/"], ids=["device", "folder"])
+def test_a_job_is_read_from_a_file_that_has_an_end(tmp_path: Path, job_file: str) -> None:
+    result = run(tmp_path, "--job", job_file)
+    assert isinstance(result.exception, UsageError)
+    assert "a folder or a device" in str(result.exception)
+
+
+def test_a_job_larger_than_any_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe may have no end; memory has one."""
+    monkeypatch.setattr("workers.cli.signing.wait._MOST_BYTES", 100)
+    result = run(tmp_path, "--job", submitted(tmp_path, "a", receipts=True))
+    assert isinstance(result.exception, UsageError)
+    assert "not the output of" in str(result.exception)
