@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pkcs11 import MGF, KeyType, Mechanism, MechanismFlag
+from pkcs11.exceptions import PKCS11Error
 
 from queueing.protocol.algorithms import (
     FACTS,
@@ -92,12 +93,22 @@ def has_none_of(slot: Slot, family: KeyFamily) -> tuple[Mechanism, ...]:
 
 
 def unable_to_sign(slot: Slot, algorithms: Sequence[Algorithm]) -> tuple[Algorithm, ...]:
-    """Algorithms whose mechanism the token does not have, or not for signing. One call for each, and one more."""
+    """Algorithms whose mechanism the token does not have, or not for signing. One call for each, and one more.
+
+    A mechanism that it lists and does not describe counts as one that signs: the first signature will show it.
+    """
     with translated():
         present = slot.get_mechanisms()
-        return tuple(
-            algorithm
-            for algorithm in algorithms
-            if (mechanism := MECHANISMS[algorithm].mechanism) not in present
-            or not slot.get_mechanism_info(mechanism).flags & MechanismFlag.SIGN
-        )
+    return tuple(
+        algorithm
+        for algorithm in algorithms
+        if (mechanism := MECHANISMS[algorithm].mechanism) not in present
+        or _is_not_for_signing(slot, mechanism)
+    )
+
+
+def _is_not_for_signing(slot: Slot, mechanism: Mechanism) -> bool:
+    try:
+        return not slot.get_mechanism_info(mechanism).flags & MechanismFlag.SIGN
+    except PKCS11Error:
+        return False

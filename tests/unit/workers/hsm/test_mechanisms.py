@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
-from pkcs11 import MGF, Mechanism
+from pkcs11 import MGF, Mechanism, MechanismFlag, Slot
+from pkcs11.exceptions import MechanismInvalid
 
 from queueing.protocol.algorithms import FACTS, KEY_KINDS, Algorithm, KeyFamily, KeyKind, Scheme
-from workers.hsm.mechanisms import KEY_TYPE, MECHANISMS, key_type
+from workers.hsm.mechanisms import KEY_TYPE, MECHANISMS, key_type, unable_to_sign
 
 OF_SCHEME = {
     Scheme.PKCS1V15: Mechanism.RSA_PKCS,
@@ -47,3 +51,26 @@ def test_every_family_of_keys_has_a_key_type() -> None:
     """The type of a kind is that of its family."""
     assert set(KEY_TYPE) == set(KeyFamily)
     assert [key_type(kind) for kind in KeyKind] == [KEY_TYPE[KEY_KINDS[kind].family] for kind in KeyKind]
+
+
+class UnsureSlot:
+    """Slot that lists mechanisms, and fails for the description of one that it lists."""
+
+    def __init__(self, **flags: MechanismFlag | None) -> None:
+        self._flags = {Mechanism[name]: flag for name, flag in flags.items()}
+
+    def get_mechanisms(self) -> set[Mechanism]:
+        return {*self._flags}
+
+    def get_mechanism_info(self, mechanism: Mechanism) -> SimpleNamespace:
+        flags = self._flags[mechanism]
+        if flags is None:
+            raise MechanismInvalid
+        return SimpleNamespace(flags=flags)
+
+
+def test_a_mechanism_that_a_token_lists_and_does_not_describe_counts_as_one_that_signs() -> None:
+    """One odd answer of a module does not keep the doctor from the rest of its token."""
+    slot = UnsureSlot(RSA_PKCS=MechanismFlag.DECRYPT, ECDSA=None)
+    asked = (Algorithm.ECDSA_SHA_256, Algorithm.RSASSA_PKCS1_V1_5_SHA_256, Algorithm.ED25519)
+    assert unable_to_sign(cast("Slot", slot), asked) == asked[1:]
