@@ -23,7 +23,8 @@ from queueing.artifacts.targets import Target
 from queueing.artifacts.time_stamps.tokens import TimeStamp
 from queueing.client.signatures import Outcome, Signature
 from queueing.errors import InputUnreadable, OutputUnwritable, SigningError, TimeStampUnavailable
-from queueing.files.durable_file import sweep, sync_folder
+from queueing.files.drafts import sweep
+from queueing.files.durable_file import sync_folder
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.priorities import Priority
 

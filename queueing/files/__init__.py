@@ -3,6 +3,7 @@
 attributes     extended attributes of a replaced file: ACLs, labels
 beneath        replace a file below a folder whose links are not followed
 checked_file   small files with the hash of their content
+drafts         drafts of files, and those that killed processes left
 durable_file   replace, create, copy or remove a file durably; make a folder
 folders        list a folder, and ask whether a file exists; errors are raised
 real_paths     real paths of many files

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from queueing.errors import InputUnreadable
-from queueing.files.durable_file import DRAFT_SUFFIX, draft_prefix
+from queueing.files.drafts import DRAFT_SUFFIX, draft_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

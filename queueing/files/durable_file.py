@@ -11,34 +11,22 @@ import os
 import shutil
 import stat
 import tempfile
-import time
-from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from queueing.files.attributes import copy_attributes
-from queueing.files.folders import entries, is_there
-from queueing.files.real_paths import RealPaths
+from queueing.files.drafts import DRAFT_SUFFIX, draft_prefix, sweep_folder
+from queueing.files.folders import is_there
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 OWNER_ONLY: Final = 0o600
 OWNER_ONLY_FOLDER: Final = 0o700
 
 _SYNC_ONE_BY_ONE: Final = 64
 """Above this many files one sync(2) is faster than an fsync each."""
-
-DRAFT_SUFFIX: Final = ".new"
-"""Of drafts, ``.NAME.RANDOM.new``: ``sweep`` knows them by it."""
-
-_RANDOM_CHARACTERS: Final = 8
-_MOST_NAME_BYTES: Final = 255
-"""Of a name in a folder: NAME_MAX."""
-
-_DRAFT_LASTS_S: Final = 3600.0
-"""A draft so old was left by a process that was killed: no file here takes as long to write."""
 
 
 def replace_durably(file: Path, data: bytes, *, mode: int = OWNER_ONLY) -> None:
@@ -64,17 +52,6 @@ def rewrite(file: Path, write: Callable[[BinaryIO], object], *, mode: int) -> No
     _rename(_write_draft(target, write, mode, strict=True), target)
 
 
-def sweep(files: Iterable[Path]) -> None:
-    """Remove the drafts of these files that crashed writers left more than an hour ago. Raises nothing."""
-    real, names = RealPaths(), defaultdict[str, set[str]](set)
-    for file in files:
-        with contextlib.suppress(OSError, ValueError):  # no file can have the name; using it says so
-            folder, name = os.path.split(real.of(file))
-            names[folder].add(name)
-    for folder, targets in names.items():
-        _sweep(Path(folder), targets)
-
-
 def replace_all_durably(contents: Mapping[Path, bytes], *, mode: int = OWNER_ONLY) -> dict[Path, OSError]:
     """Replace each file as ``replace_durably`` does; returns the error of each file that failed.
 
@@ -85,7 +62,7 @@ def replace_all_durably(contents: Mapping[Path, bytes], *, mode: int = OWNER_ONL
     targets = {file: Path(os.path.realpath(file)) for file in contents}
     names = {target.name for target in targets.values()}
     for folder in {target.parent for target in targets.values()}:
-        _sweep(folder, names)
+        sweep_folder(folder, names)
     sync_each = len(contents) <= _SYNC_ONE_BY_ONE
     for file, target in targets.items():
         try:
@@ -183,7 +160,7 @@ def sync_folder(folder: Path) -> None:
 
 def _replace(file: Path, write: Callable[[BinaryIO], object], mode: int) -> None:
     target = Path(os.path.realpath(file))
-    _sweep(target.parent, {target.name})
+    sweep_folder(target.parent, {target.name})
     _rename(_write_draft(target, write, mode), target)
     sync_folder(target.parent)
 
@@ -238,27 +215,6 @@ def _rename(draft: Path, target: Path) -> None:
 def _discard(draft: Path) -> None:
     with contextlib.suppress(OSError):  # it is swept up later
         draft.unlink()
-
-
-def draft_prefix(name: str) -> str:
-    """Beginning of the names of a file's drafts, ``.NAME.``; a name of nearly 255 bytes is cut, so that its drafts have room."""
-    most = _MOST_NAME_BYTES - len("..") - _RANDOM_CHARACTERS - len(DRAFT_SUFFIX)
-    return f".{os.fsdecode(os.fsencode(name)[:most])}."
-
-
-def _sweep(folder: Path, targets: Collection[str]) -> None:
-    """Remove the drafts of crashed processes."""
-    prefixes = {draft_prefix(target) for target in targets}
-    try:
-        drafts = entries(folder, suffix=DRAFT_SUFFIX)
-    except OSError:
-        return  # writing the new draft reports why
-    for draft in drafts:
-        prefix, dot, _ = draft.name.removesuffix(DRAFT_SUFFIX).rpartition(".")
-        if prefix + dot in prefixes:
-            with contextlib.suppress(OSError):  # another process swept it up, or owns it
-                if draft.stat().st_mtime < time.time() - _DRAFT_LASTS_S:
-                    draft.unlink()
 
 
 def _copy_owner_and_mode(descriptor: int, old: Path, mode: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from queueing.files.attributes import copy_attributes
+from queueing.files.drafts import DRAFT_SUFFIX, draft_prefix, sweep_folder
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -28,8 +29,8 @@ def would_be_lost(path: str) -> bool:
 def write_whole(path: str, content: bytes) -> None:
     """Write a draft beside the file and rename it; a device, a pipe and ``/dev/stdout`` are written as they are.
 
-    An existing file keeps its mode and attributes and, where the caller may set them, owner and group; a link stays one. Costs an
-    fsync. Raises ``OSError`` with the name ``path``.
+    An existing file keeps its mode and attributes and, where the caller may set them, owner and group; a link stays one. Drafts
+    that killed programs left of this file are removed after an hour. Costs an fsync and a listing of the folder. Raises ``OSError`` with the name ``path``.
     """
     try:
         facts = _facts(path)
@@ -53,7 +54,8 @@ def _is_open_already(path: str) -> bool:
 
 
 def _replace(target: Path, content: bytes, old: os.stat_result | None) -> None:
-    draft = target.parent / f".sigmill-{os.urandom(8).hex()}.new"
+    sweep_folder(target.parent, {target.name})
+    draft = target.parent / f"{draft_prefix(target.name)}{os.urandom(4).hex()}{DRAFT_SUFFIX}"
     descriptor = os.open(draft, _NEW, 0o666)  # less the umask
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -17,6 +17,7 @@ import msgspec
 from queueing.client.config import ClientConfig
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
+from queueing.files.drafts import sweep
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.shell.options import Duration, json_option, key_kind_option
@@ -215,6 +216,7 @@ def _write(out: Path, table: dict[str, Any], key: ClientKey) -> ClientKey:
         for file in (config_file, key_file):
             if file.exists():
                 raise click.UsageError(f"{file} exists already; give another folder with --out")
+        sweep([key_file])
         try:
             key.write(key_file)
         except FileExistsError:  # another process was quicker, or it is a link to nothing

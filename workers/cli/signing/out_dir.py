@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import click
 
 from queueing.errors import InputUnreadable, OutputUnwritable
 from queueing.files.beneath import parts_below, replace_beneath
+from queueing.files.drafts import sweep
+from queueing.files.real_paths import RealPaths
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,19 @@ class ItemFolder:
                 raise _collision(
                     f"{taken}, of {owners[taken]}, would be both a file and the folder of {name}"
                 )
+
+    def sweep(self, names: Iterable[str]) -> None:
+        """Remove the drafts of the items' files that killed runs left more than an hour ago. Raises nothing."""
+        sweep(self._paths(names))
+
+    def _paths(self, names: Iterable[str]) -> Iterator[Path]:
+        """Paths of the items' files, but of names that can have none or that a symbolic link leads elsewhere."""
+        top, real = os.path.realpath(self.folder), RealPaths()
+        for name in names:
+            with contextlib.suppress(InputUnreadable):
+                path = self.path(name)
+                if real.of(path) == os.path.join(top, path.relative_to(self.folder)):  # noqa: PTH118
+                    yield path
 
     def write(self, name: str, content: bytes) -> Path:
         """Write the item's file; one of an earlier run is replaced atomically. Links below the folder are not followed.

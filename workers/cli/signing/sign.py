@@ -142,6 +142,7 @@ def sign(
         options = replace(options, inputs=options.inputs.read_ahead())
         for folder in folders.all():
             folder.refuse_equal_paths(options.inputs.names())
+            folder.sweep(options.inputs.names())
     return run_stoppable(_sign(options, raw=raw, folders=folders), options)
 
 

@@ -118,7 +118,9 @@ def _receipts_of(submitted: SubmittedLine, folder: Path) -> ItemFolder:
             " `sigmill audit receipt`"
         )
     receipts = receipts_in(folder)
-    receipts.refuse_equal_paths(item.name for item in map(_item, submitted.items) if item.error is None)
+    names = [item.name for item in map(_item, submitted.items) if item.error is None]
+    receipts.refuse_equal_paths(names)
+    receipts.sweep(names)
     return receipts
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import pytest
 
 from queueing.files.beneath import replace_beneath, rewrite_beneath
-from queueing.files.durable_file import sweep
+from queueing.files.drafts import sweep
 
 
 @pytest.fixture

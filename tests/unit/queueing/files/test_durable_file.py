@@ -11,13 +11,11 @@ import pytest
 from queueing.files.durable_file import (
     copy_durably,
     create_durably,
-    draft_prefix,
     make_folder,
     remove_durably,
     replace_all_durably,
     replace_durably,
     rewrite,
-    sweep,
 )
 from tests.support.disk.calls import DiskCalls
 from tests.support.disk.full import no_space
@@ -218,17 +216,6 @@ def test_an_error_of_the_writer_leaves_the_file_as_it_was(tmp_path: Path) -> Non
     assert [x.read_bytes() for x in tmp_path.iterdir()] == [b"new"]
 
 
-def test_drafts_of_crashed_writers_are_swept_by_request(tmp_path: Path) -> None:
-    """Drafts of the named files, older than an hour; a name that no file can have is skipped."""
-    old, young, others = (tmp_path / f".{name}.new" for name in ("a.exe.x1", "a.exe.x2", "b.exe.x3"))
-    for draft in (old, young, others):
-        draft.write_bytes(b"")
-    for draft in (old, others):
-        os.utime(draft, (time.time() - 7200,) * 2)
-    sweep([tmp_path / "a.exe", Path("a\0b"), tmp_path / "missing/x"])
-    assert sorted(tmp_path.iterdir()) == sorted([young, others])
-
-
 def test_a_pipe_a_device_or_a_folder_is_never_replaced(tmp_path: Path) -> None:
     """Root that names /dev/null as the place of a file would take it from every program of the host.
 
@@ -271,16 +258,3 @@ def test_a_writer_that_may_not_give_files_away_keeps_their_group(
     replace_durably(file, b"new")
     facts = file.stat()
     assert asked == [(facts.st_uid, facts.st_gid), (-1, facts.st_gid)]
-
-
-def test_drafts_of_a_long_name_are_swept_up_with_those_of_its_own_beginning(tmp_path: Path) -> None:
-    """A draft's name has no place for 255 bytes; it may be cut within a character."""
-    long, short = tmp_path / (127 * "\u00e4" + "x"), tmp_path / "short"
-    drafts = [tmp_path / f"{draft_prefix(file.name)}12345678.new" for file in (long, short)]
-    other = tmp_path / ".other.12345678.new"
-    for draft in (*drafts, other):
-        draft.touch()
-        os.utime(draft, (0, 0))
-    assert [len(os.fsencode(draft.name)) for draft in drafts] == [255, 19]
-    sweep([long, short])
-    assert list(tmp_path.iterdir()) == [other]

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from queueing.files.durable_file import DRAFT_SUFFIX
+from queueing.files.drafts import DRAFT_SUFFIX
 from queueing.files.regular_file import read_regular
 from workers.journal import event_spool as module
 from workers.journal.event_records import KeyRecord

@@ -120,3 +120,33 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, path: str) -> None:
     with pytest.raises(OSError) as failed:
         write_whole(str(tmp_path / path), b"new")
     assert failed.value.filename == str(tmp_path / path)
+
+
+def test_the_draft_of_a_killed_program_is_removed_after_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name has that of the output, as all drafts of Sigmill have: a young one may be another process's."""
+
+    def killed(*_: object) -> None:
+        raise RuntimeError
+
+    file = tmp_path / "InRelease"
+    monkeypatch.setattr(os, "fsync", killed)
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(RuntimeError):
+        write_whole(str(file), b"new")
+    monkeypatch.undo()
+    (left,) = tmp_path.iterdir()
+    assert left.match(".InRelease.*.new")
+    write_whole(str(file), b"new")
+    assert sorted(tmp_path.iterdir()) == [left, file]
+    os.utime(left, (0, 0))
+    write_whole(str(file), b"newer")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_output_of_the_longest_name_is_written(tmp_path: Path) -> None:
+    """A draft's name is cut where it would have no room."""
+    file = tmp_path / (255 * "x")
+    write_whole(str(file), b"new")
+    assert file.read_bytes() == b"new"

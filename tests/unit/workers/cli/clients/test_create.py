@@ -113,3 +113,13 @@ def test_the_key_of_a_process_that_was_quicker_stays(tmp_path: Path) -> None:
     code, output = created(tmp_path)
     assert (code, "exists already" in output) == (2, True)
     assert [each.name for each in tmp_path.iterdir()] == ["client.key"]
+
+
+def test_the_draft_of_a_key_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """It has a private key that nobody uses, an hour later; a young one may be another process's."""
+    drafts = [tmp_path / f".client.key.{number}.new" for number in (1, 2)]
+    for draft in drafts:
+        draft.touch()
+    os.utime(drafts[0], (0, 0))
+    assert created(tmp_path)[0] == 0
+    assert [draft.exists() for draft in drafts] == [False, True]

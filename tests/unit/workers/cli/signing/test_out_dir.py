@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -49,6 +50,19 @@ def test_a_signature_file_is_replaced(tmp_path: Path) -> None:
         signatures_in(tmp_path).write("dist/a.bin", signature)
     assert (tmp_path / "dist" / "a.bin.sig").read_bytes() == b"second"
     assert [file.name for file in (tmp_path / "dist").iterdir()] == ["a.bin.sig"]
+
+
+def test_drafts_of_killed_runs_are_removed_and_those_behind_a_link_stay(tmp_path: Path) -> None:
+    """Drafts of the items' files, an hour old; a name of a manifest cannot lead the command elsewhere."""
+    outside, out = tmp_path / "outside", tmp_path / "out"
+    drafts = [folder / ".a.bin.sig.01234567.new" for folder in (out / "dist", out, outside)]
+    for draft in drafts:
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.touch()
+        os.utime(draft, (0, 0))
+    (out / "lnk").symlink_to(outside)
+    signatures_in(out).sweep(["dist/a.bin", "lnk/a.bin", "../a.bin", "missing/a.bin"])
+    assert [draft.exists() for draft in drafts] == [False, True, True]
 
 
 def test_a_link_below_the_folder_is_not_followed(tmp_path: Path) -> None:
