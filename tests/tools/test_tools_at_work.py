@@ -234,6 +234,42 @@ def test_git_commits_are_signed(rig: ToolRig) -> None:
     assert "BAD signature" in ran.text
 
 
+def test_git_signs_by_openpgp_where_a_person_signs_by_ssh(rig: ToolRig) -> None:
+    """With `gpg.format` ssh, git 2.39 makes a tag without a signature, and succeeds."""
+    needs("git", "gnupg")
+    config = "git config gpg.format ssh && git config user.signingKey key.pub"
+    ran = rig.run(f"{config} && {RUN} --pgp release=release.asc -- git tag -s v2 -m two")
+    assert ran.code == 0, ran.text
+    assert "Good signature" in rig.run("git verify-tag v2").text
+    changed = rig.run("git cat-file tag v2 | sed 's/^two$/tWo/' | git hash-object -t tag -w --stdin")
+    assert "BAD signature" in rig.run(f"git verify-tag {changed.text}").text
+
+
+TEXTS = {
+    "crlf": b"one\r\ntwo \r\n",
+    "dashes": b"-----BEGIN PGP SIGNATURE-----\n- x\n--\n-",
+    "blanks": b"one \t\n \t \n\ntwo\n\n\n",
+    "empty": b"",
+    "long": b"-" * 19_993 + b"\n",
+    "bytes": bytes(range(1, 256)) * 3,
+}
+
+
+def test_cleartext_signatures_of_any_text_are_verified(rig: ToolRig) -> None:
+    """Line ends, dashes, blanks and long lines; a changed byte is refused, and what gpgv would refuse is not signed."""
+    needs("gpgv")
+    for name, text in TEXTS.items():
+        (rig.folder / f"{name}.txt").write_bytes(text)
+    sign = "sigmill-gpg --clearsign $f || exit 1"
+    ran = rig.run(f"{RUN} --pgp release=release.asc -- sh -c 'for f in *.txt; do {sign}; done'")
+    assert ran.code == 0, ran.text
+    for name in TEXTS:
+        verify = f"gpgv --keyring ./release.gpg {name}.txt.asc"
+        assert rig.run(verify).code == 0, name
+        flip(rig.folder / f"{name}.txt.asc", b"SHA256\n\n", at_byte=8)
+        assert rig.run(verify).code != 0, name
+
+
 def test_an_openpgp_certificate_is_the_same_when_it_is_made_again(rig: ToolRig) -> None:
     """With the same creation time both have one fingerprint, which gpg shows."""
     made = [

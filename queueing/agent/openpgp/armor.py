@@ -14,6 +14,8 @@ _ARMOR: Final = re.compile(
     re.DOTALL,
 )
 
+_MOST_LINE_BYTES: Final = 19_993
+
 
 def armored(kind: str, raw: bytes) -> bytes:
     """``raw`` in armor; ``kind``: ``SIGNATURE`` or ``PUBLIC KEY BLOCK``."""
@@ -55,6 +57,19 @@ def _crc24(raw: bytes) -> int:
             if crc & 0x1000000:
                 crc ^= 0x1864CFB
     return crc
+
+
+def clear_sign_problem(text: bytes) -> str | None:
+    """The reason for which verifiers would read a cleartext message in another way than it is signed; None for a good one.
+
+    GnuPG reads lines of 20,000 bytes, with what is before and behind them, and itself cuts longer ones than here. It takes a NUL
+    at the end of a line for a blank, which no other implementation does.
+    """
+    if b"\0" in text:
+        return "has a NUL byte and is no text, so that verifiers would disagree about a signature in it"
+    if max(map(len, text.split(b"\n"))) > _MOST_LINE_BYTES:
+        return f"has a line of more than {_MOST_LINE_BYTES} bytes, which gpg does not verify"
+    return None
 
 
 def canonical_text(text: bytes) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from queueing.agent.cryptoki import Attribute, Mechanism, ObjectClass
-from queueing.agent.openpgp.armor import armored, canonical_text, cleartext, unarmored
+from queueing.agent.openpgp.armor import armored, canonical_text, clear_sign_problem, cleartext, unarmored
 from queueing.agent.openpgp.gpg_options import NotSigning, SignOptions, read_options
 from queueing.agent.openpgp.output_file import would_be_lost, write_whole
 from queueing.agent.openpgp.packets import HASHES, RSA, NotOpenPgp, PrimaryKey, read_certificate
@@ -24,6 +24,9 @@ from queueing.files.standard_streams import open_standard_streams
 
 FOLDER_VARIABLE: Final = "SIGMILL_PGP_FOLDER"
 """Folder with a certificate ``KEY.asc`` for each key, as `sigmill run --pgp KEY=FILE` makes it."""
+
+_TRIED_VARIABLE: Final = "SIGMILL_GPG_TRIED"
+"""Paths of gpg that commands were passed on to: one that comes back is a script that runs this program."""
 
 _PIECE_BYTES: Final = 1 << 20
 _FAILED: Final = 2
@@ -49,12 +52,15 @@ class Certificate(NamedTuple):
     key: PrimaryKey
     user_ids: list[str]
 
-    def is_meant_by(self, user: str) -> bool:
-        """Whether ``--local-user`` means it: by the key's name, by fingerprint or key ID of 16 digits, or by a part of a user ID."""
+    def is_named(self, user: str) -> bool:
+        """Whether ``--local-user`` names it: by the key's name, by fingerprint or key ID of 16 digits."""
         fingerprint = self.key.fingerprint.hex().upper()
-        if user == self.name or _digits(user) in {fingerprint, fingerprint[-_KEY_ID_DIGITS:]}:
-            return True
-        return bool(user.strip()) and any(user in user_id for user_id in self.user_ids)
+        return user == self.name or _digits(user) in {fingerprint, fingerprint[-_KEY_ID_DIGITS:]}
+
+    def is_owned_by(self, user: str) -> bool:
+        """Whether ``--local-user`` is a part of a user ID; capital letters are as small ones, as in gpg."""
+        wanted = user.casefold()
+        return bool(wanted.strip()) and any(wanted in user_id.casefold() for user_id in self.user_ids)
 
     def has_short_id(self, user: str) -> bool:
         """Whether ``--local-user`` is the end of the fingerprint, and too short or too long for a key ID."""
@@ -88,11 +94,15 @@ def main() -> int:
 
 
 def _become_gpg() -> NoReturn:
+    """Run the first gpg on PATH that is not this program: it may be called gpg there, by a link or by a script that runs it."""
+    tried = os.environ.get(_TRIED_VARIABLE, "").split(os.pathsep)
     own = os.path.realpath(sys.argv[0])
     for program in ("gpg", "gpg2"):
-        path = shutil.which(program)
-        if path is not None and os.path.realpath(path) != own:
-            os.execv(path, [path, *sys.argv[1:]])  # noqa: S606  # no shell is the point
+        for folder in os.get_exec_path():
+            path = shutil.which(program, path=folder)
+            if path is not None and path not in tried and os.path.realpath(path) != own:
+                os.environ[_TRIED_VARIABLE] = os.pathsep.join([*tried, path])
+                os.execv(path, [path, *sys.argv[1:]])  # noqa: S606  # no shell is the point
     sys.stderr.write("sigmill-gpg: this command needs gpg, which is not installed\n")
     sys.exit(_FAILED)
 
@@ -110,6 +120,9 @@ def _sign(options: SignOptions) -> None:
     with Path(options.file).open("rb") if options.file else sys.stdin.buffer as source:
         if options.mode == "clear":
             text = source.read()
+            problem = clear_sign_problem(text)
+            if problem is not None:
+                raise _Failed(f"{options.file or 'stdin'} {problem}: sign it with --detach-sign")
             content.update(canonical_text(text))
         else:
             while piece := source.read(_PIECE_BYTES):
@@ -151,7 +164,7 @@ def _raw_signature(token: TokenClient, unfinished: UnfinishedSignature) -> bytes
 
 def _chosen(user: str | None) -> Certificate:
     certificates = _certificates()
-    found = [each for each in certificates if user is None or each.is_meant_by(user)]
+    found = certificates if user is None else _meant(certificates, user)
     if len(found) == 1:
         return found[0]
     if user is not None and not found and (short := [x for x in certificates if x.has_short_id(user)]):
@@ -166,6 +179,12 @@ def _chosen(user: str | None) -> Certificate:
         else "several keys are there: name one"
     )
     raise _Failed(f"{problem}; there are certificates for: {known} (sigmill run --pgp KEY=FILE)")
+
+
+def _meant(certificates: list[Certificate], user: str) -> list[Certificate]:
+    """Certificates that ``user`` names, else those of such an owner: the owner of another key may have this key's name in it."""
+    named = [each for each in certificates if each.is_named(user)]
+    return named or [each for each in certificates if each.is_owned_by(user)]
 
 
 def _certificates() -> list[Certificate]:
@@ -188,11 +207,12 @@ def _output(options: SignOptions) -> str | None:
 
 
 def _tell_status(options: SignOptions, maker: SignatureMaker) -> None:
-    """The line that git and others wait for (GnuPG doc/DETAILS, SIG_CREATED)."""
-    kind = "C" if options.mode == "clear" else "D"
-    line = (
-        f"[GNUPG:] SIG_CREATED {kind} {maker.key.algorithm} {HASHES[maker.hash_name]} {maker.kind:02x} {maker.created_s}"
+    """The lines that git and others wait for (GnuPG doc/DETAILS): git before 2.39.3 reads SIG_CREATED behind another line only."""
+    kind, number = "C" if options.mode == "clear" else "D", HASHES[maker.hash_name]
+    lines = (
+        f"[GNUPG:] BEGIN_SIGNING H{number}\n"
+        f"[GNUPG:] SIG_CREATED {kind} {maker.key.algorithm} {number} {maker.kind:02x} {maker.created_s}"
         f" {maker.key.fingerprint.hex().upper()}\n"
     )
     assert options.status_fd is not None
-    os.write(options.status_fd, line.encode())
+    os.write(options.status_fd, lines.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -61,6 +62,7 @@ _WITH_VALUE: Final = frozenset(
         "--recipient",
     ]
 )
+_DESCRIPTOR: Final = re.compile(r"[0-9]{1,9}")
 _FLAGS_SHORT: Final = frozenset(["-a", "-t", "-v", "-q", "-n"])
 
 
@@ -96,8 +98,8 @@ def read_options(arguments: Sequence[str]) -> SignOptions:
             files.append(value)
         elif name in _COMMANDS:
             modes.add(_COMMANDS[name])
-        elif name in ("-a", "--armor"):
-            armor = True
+        elif name in ("-a", "--armor", "--no-armor"):
+            armor = name != "--no-armor"
         else:
             values[name] = value
     if modes - {"sign"} not in ({"detach"}, {"clear"}) or len(files) > 1:
@@ -110,7 +112,7 @@ def read_options(arguments: Sequence[str]) -> SignOptions:
         armor=armor,
         user=user,
         output=values.get("-o") or values.get("--output"),
-        status_fd=int(status) if status is not None and status.isdigit() else None,
+        status_fd=int(status) if status is not None and _DESCRIPTOR.fullmatch(status) else None,
         digest=None if digest is None else digest.lower(),
         file=None if not files or files[0] == "-" else files[0],
         yes="--yes" in values,

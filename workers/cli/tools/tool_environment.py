@@ -37,6 +37,7 @@ INSTALL_HINT: Final = "Install p11-kit's modules: p11-kit-modules on Debian, p11
 
 _OPENSSL_DEFAULT: Final = Path("/etc/ssl/openssl.cnf")
 _OPENSSL_START: Final = re.compile(r"^\s*openssl_conf\s*=\s*([\w.-]+)", re.MULTILINE)
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
 _JAVA_PROVIDER: Final = re.compile(r"^\s*security\.provider\.(\d+)\s*=", re.MULTILINE)
 
 
@@ -143,7 +144,7 @@ class ToolEnvironment:
         folder.mkdir()
         for name, raw in self.pgp.items():
             (folder / f"{name}.asc").write_bytes(raw)
-        settings = {"gpg.program": GPG}
+        settings = {"gpg.format": "openpgp", "gpg.program": GPG}  # a person's own may be ssh
         if len(self.pgp) == 1:
             settings["user.signingKey"] = next(iter(self.pgp))
         return {FOLDER_VARIABLE: str(folder), **_git(settings, environment)}
@@ -157,7 +158,7 @@ class ToolEnvironment:
 def _git(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """Settings of git behind those that the environment has already (git-config(1), GIT_CONFIG_COUNT)."""
     given = environment.get("GIT_CONFIG_COUNT", "")
-    first = int(given) if given.isdigit() else 0
+    first = int(given) if _COUNT.fullmatch(given) else 0
     made = {"GIT_CONFIG_COUNT": str(first + len(settings))}
     for number, (name, value) in enumerate(settings.items(), start=first):
         made |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from queueing.agent.cryptoki import Attribute, Mechanism
 from queueing.agent.openpgp.armor import armored
 from queueing.agent.openpgp.gpg import Certificate, main
-from queueing.agent.openpgp.packets import PUBLIC_KEY, USER_ID, packet, rsa_key
+from queueing.agent.openpgp.packets import PUBLIC_KEY, USER_ID, PrimaryKey, packet, rsa_key
 
 KEY = rsa_key(5, b"\xff" * 256, b"\x01\x00\x01")
 CERTIFICATE = Certificate("release", KEY, ["Example Releases <release@example.com>"])
@@ -27,6 +32,8 @@ HEAVY = ("asyncio", "click", "cryptography", "msgspec", "redis", "queueing.clien
         (f"0x{FINGERPRINT[-16:]}!", True),
         ("<release@example.com>", True),
         ("Example Releases", True),
+        ("example releases", True),
+        ("<Release@EXAMPLE.com>", True),
         (f"0X{FINGERPRINT[-16:].lower()}", True),
         (" ".join(FINGERPRINT[i : i + 4] for i in range(0, 40, 4)), True),
         (FINGERPRINT[-6:], False),
@@ -43,7 +50,7 @@ HEAVY = ("asyncio", "click", "cryptography", "msgspec", "redis", "queueing.clien
 )
 def test_a_user_is_a_key_by_name_id_or_owner(user: str, meant: bool) -> None:
     """As programs and people name keys for gpg; other ends of a fingerprint than a whole key ID name none."""
-    assert CERTIFICATE.is_meant_by(user) is meant
+    assert (CERTIFICATE.is_named(user) or CERTIFICATE.is_owned_by(user)) is meant
 
 
 def test_without_sigmill_run_the_program_says_what_is_missing(
@@ -105,6 +112,128 @@ def test_an_existing_output_stays_without_yes(
     sys.argv.insert(1, "--yes")
     assert main() == 2
     assert "SIGMILL_PGP_FOLDER" in capsys.readouterr().err
+
+
+def folder_of(folder: Path, **certificates: tuple[PrimaryKey, bytes]) -> Path:
+    """A folder of `sigmill run --pgp` with these keys and user IDs."""
+    for name, (key, user_id) in certificates.items():
+        text = armored("PUBLIC KEY BLOCK", packet(PUBLIC_KEY, key.body) + packet(USER_ID, user_id))
+        (folder / f"{name}.asc").write_bytes(text)
+    return folder
+
+
+def test_a_keys_name_is_that_key_also_where_others_have_it_in_their_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name is chosen: the next step fails, which needs an agent. A part of both owners is told as before."""
+    other = rsa_key(6, b"\xff" * 256, b"\x01\x00\x01")
+    made = folder_of(
+        tmp_path, release=(KEY, b"Releases <release@x>"), nightly=(other, b"Nightly <prerelease@x>")
+    )
+    monkeypatch.setenv("SIGMILL_PGP_FOLDER", str(made))
+    monkeypatch.delenv("P11_KIT_SERVER_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").write_bytes(b"content")
+    told = []
+    for user in ("release", FINGERPRINT, "release@x"):
+        monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "-b", "-u", user, "f"])
+        assert main() == 2
+        told.append(capsys.readouterr().err)
+    assert "P11_KIT_SERVER_ADDRESS" in told[0]
+    assert told[1] == told[0]
+    assert "2 certificates are meant by release@x" in told[2]
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [(b"a\0\n", "NUL byte"), (b"x" * 19_994, "line of more than 19993 bytes")],
+    ids=["nul", "long line"],
+)
+def test_what_verifiers_would_disagree_about_is_not_clear_signed(
+    text: bytes,
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """gpgv finds a bad signature in it. Nothing is asked of an agent, and nothing is written."""
+    monkeypatch.setenv("SIGMILL_PGP_FOLDER", str(folder_of(tmp_path, release=(KEY, b"Releases"))))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").write_bytes(text)
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "--clearsign", "f"])
+    assert main() == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"sigmill-gpg: f has a {why}")
+    assert "--detach-sign" in told
+    assert not (tmp_path / "f.asc").exists()
+
+
+class SigningToken:
+    """A token whose signatures are zeros (``queueing.agent.token_client.TokenClient``)."""
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        return cls()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def find(self, template: Mapping[Attribute, int | bytes]) -> list[int]:
+        return [1] if template else []
+
+    def sign(self, handle: int, mechanism: Mechanism, data: bytes) -> bytes:
+        assert (handle, mechanism, len(data)) == (1, Mechanism.RSA_PKCS, 51)
+        return bytes(256)
+
+
+@pytest.mark.parametrize("mode, kind", [("-b", "D 1 8 00"), ("--clearsign", "C 1 8 01")])
+def test_the_status_says_that_a_signature_was_made(
+    mode: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Behind another line, as gpg's: git before 2.39.3 looks for the end of that one."""
+    monkeypatch.setattr("queueing.agent.openpgp.gpg.TokenClient", SigningToken)
+    monkeypatch.setenv("SIGMILL_PGP_FOLDER", str(folder_of(tmp_path, release=(KEY, b"Releases"))))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").write_bytes(b"content\n")
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "--status-fd=2", mode, "f"])
+    assert main() == 0
+    begun, made = capfd.readouterr().err.splitlines()
+    assert begun == "[GNUPG:] BEGIN_SIGNING H8"
+    assert re.fullmatch(rf"\[GNUPG:\] SIG_CREATED {kind} \d+ {FINGERPRINT}", made)
+
+
+def program(file: Path, text: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+
+
+def test_gpg_is_found_behind_what_has_its_name_and_is_this_program(tmp_path: Path) -> None:
+    """A link, and a script that runs this program: a tool that calls gpg by its name is led here by either."""
+    own = tmp_path / "own/sigmill-gpg"
+    code = "import sys, queueing.agent.openpgp.gpg as g; sys.argv[0] = sys.argv.pop(1); sys.exit(g.main())"
+    program(own, f'exec {sys.executable} -c "{code}" {own} "$@"')
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/gpg").symlink_to(own)
+    program(tmp_path / "script/gpg", f'exec {own} "$@"')
+    program(tmp_path / "real/gpg", 'echo real "$@"')
+    ran = [
+        subprocess.run(
+            [own, "--version"],
+            env={"PATH": os.pathsep.join(str(tmp_path / name) for name in names)},
+            cwd=Path(__file__).parents[5],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        for names in (("link", "script", "real"), ("link", "script"))
+    ]
+    assert [(done.returncode, done.stdout) for done in ran] == [(0, "real --version\n"), (2, "")]
+    assert "which is not installed" in ran[1].stderr
 
 
 def test_little_is_imported() -> None:

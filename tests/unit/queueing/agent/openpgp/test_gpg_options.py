@@ -88,3 +88,17 @@ def test_any_words_sign_or_are_gpgs(words: list[str]) -> None:
 def test_an_existing_output_is_replaced_by_yes_alone(arguments: list[str], yes: bool) -> None:
     """`--batch` says that no person can be asked, not what the answer is."""
     assert read_options([*arguments, "-b", "f"]).yes is yes
+
+
+@pytest.mark.parametrize(
+    "descriptor", ["\u00b2", "\u0663", "-1", "", "9" * 5000], ids=["power", "arabic", "-1", "none", "long"]
+)
+def test_a_status_descriptor_that_is_no_number_is_none(descriptor: str) -> None:
+    """The signature is made, and nobody is told of it."""
+    assert read_options(["--status-fd", descriptor, "-b", "f"]).status_fd is None
+
+
+@pytest.mark.parametrize("words, armor", [(["--armor", "--no-armor"], False), (["--no-armor", "-a"], True)])
+def test_the_last_word_about_armor_counts(words: list[str], armor: bool) -> None:
+    """As in gpg, whose defaults a program's own options follow."""
+    assert read_options([*words, "-b", "f"]).armor is armor

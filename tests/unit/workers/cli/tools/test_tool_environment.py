@@ -94,21 +94,25 @@ def test_git_signs_by_sigmill_gpg_behind_its_other_settings(folder: Path, root: 
     """What the environment already says to git stays; with one certificate git needs no key's name."""
     environment = {"PATH": "/nowhere", "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.name"}
     made = tools(folder, root, release=b"certificate").variables(ADDRESS, environment)
-    assert made["GIT_CONFIG_COUNT"] == "3"
+    assert made["GIT_CONFIG_COUNT"] == "4"
     assert "GIT_CONFIG_KEY_0" not in made
-    assert made["GIT_CONFIG_KEY_1"] == "gpg.program"
-    assert made["GIT_CONFIG_VALUE_1"].endswith("/sigmill-gpg")
-    assert (made["GIT_CONFIG_KEY_2"], made["GIT_CONFIG_VALUE_2"]) == ("user.signingKey", "release")
+    settings = {made[f"GIT_CONFIG_KEY_{n}"]: made[f"GIT_CONFIG_VALUE_{n}"] for n in (1, 2, 3)}
+    assert settings.pop("gpg.program").endswith("/sigmill-gpg")
+    assert settings == {"gpg.format": "openpgp", "user.signingKey": "release"}
     assert Path(made["SIGMILL_PGP_FOLDER"], "release.asc").read_text() == "certificate"
 
 
-def test_with_two_certificates_git_gets_no_signing_key(folder: Path, root: Path) -> None:
+@pytest.mark.parametrize(
+    "count",
+    ["many", "-1", "\u00b2", "\u0663", "1" * 5000],
+    ids=["word", "negative", "power", "arabic", "long"],
+)
+def test_with_two_certificates_git_gets_no_signing_key(folder: Path, root: Path, count: str) -> None:
     """It would sign with one of them by chance. A count that is no number is that of no settings."""
     pgp = {"release": b"certificate", "nightly": b"certificate"}
-    made = tools(folder, root, **pgp).variables(ADDRESS, {"PATH": "/nowhere", "GIT_CONFIG_COUNT": "many"})
-    assert made["GIT_CONFIG_COUNT"] == "1"
-    assert made["GIT_CONFIG_KEY_0"] == "gpg.program"
-    assert made["GIT_CONFIG_VALUE_0"].endswith("/sigmill-gpg")
+    made = tools(folder, root, **pgp).variables(ADDRESS, {"PATH": "/nowhere", "GIT_CONFIG_COUNT": count})
+    assert made["GIT_CONFIG_COUNT"] == "2"
+    assert {made["GIT_CONFIG_KEY_0"], made["GIT_CONFIG_KEY_1"]} == {"gpg.format", "gpg.program"}
 
 
 def test_our_programs_are_found_behind_all_others(folder: Path, root: Path) -> None:
