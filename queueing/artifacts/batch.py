@@ -177,6 +177,13 @@ class Batch:
     def _ready(self, artifact: Artifact) -> _Ready:
         if artifact.error is not None:
             return _Ready(artifact, artifact.format, artifact.error)
+        ready = self._tried(artifact)
+        if isinstance(ready.prepared, InputUnreadable):  # another run may have signed it while it was hashed
+            again = self._tried(artifact)
+            return again if isinstance(again.prepared, Done) else ready
+        return ready
+
+    def _tried(self, artifact: Artifact) -> _Ready:
         name = artifact.format
         try:
             name = name or recognised(artifact.path)
@@ -217,7 +224,7 @@ class Batch:
     async def _changed(self, ready: _Ready, failed: FileOutcome) -> FileOutcome:
         """Outcome of a file that is another one now: where another run has signed it meanwhile, it is done."""
         loop = asyncio.get_running_loop()
-        now = await loop.run_in_executor(self._hashing, self._ready, ready.artifact)
+        now = await loop.run_in_executor(self._hashing, self._tried, ready.artifact)
         if isinstance(now.prepared, Done):
             return FileOutcome(artifact=ready.artifact, format=now.format)
         return failed

@@ -132,9 +132,9 @@ class DetachedPreparation:
             with open_regular(source) as stream:
                 state = FileState.of(stream)
                 hashed = hashlib.new(order.signer.hash_name)
-                for chunk in span(stream, 0, state.size_bytes):
-                    hashed.update(chunk)
-            state.check_same(source)
+                with state.unchanged(source):
+                    for chunk in span(stream, 0, state.size_bytes):
+                        hashed.update(chunk)
         except OSError as error:
             raise InputUnreadable(f"the file cannot be read: {error.strerror}") from None
         except ValueError as error:  # a NUL in the name

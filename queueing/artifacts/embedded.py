@@ -68,8 +68,8 @@ class _Content:
         By its state, and by the digest of what was written: a process that has mapped the file into its memory changes it
         without a time of it being changed (mmap(2)).
         """
-        written = self.layout.write(stream, to, signatures, self.hash_name)
-        self.state.check_same(self.source)
+        with self.state.unchanged(self.source):
+            written = self.layout.write(stream, to, signatures, self.hash_name)
         if written != self.digest:
             raise changed_meanwhile()
 
@@ -122,9 +122,9 @@ class EmbeddedPreparation:
     def _prepare(self, source: Path, target: Target, order: Order) -> PreparedFile | Done:
         with open_regular(source) as stream:
             state = FileState.of(stream)
-            layout = self.format.read(stream, state.size_bytes)
-            digest = layout.digest(stream, order.signer.hash_name)
-        state.check_same(source)
+            with state.unchanged(source):
+                layout = self.format.read(stream, state.size_bytes)
+                digest = layout.digest(stream, order.signer.hash_name)
         content = _Content(
             source=source, state=state, layout=layout, hash_name=order.signer.hash_name, digest=digest
         )

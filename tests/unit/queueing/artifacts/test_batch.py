@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import mmap
@@ -353,6 +354,23 @@ async def test_a_file_that_another_run_signs_meanwhile_is_done(key: LocalSigner,
     assert signatures(file) == 1
 
 
+async def test_a_file_that_another_run_signs_while_it_is_hashed_is_done(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the signature that was asked for; two runs over many files meet in each moment."""
+    (file,) = files(tmp_path, 1)
+    original = PeFile.digest
+
+    def meanwhile(self: PeFile, stream: BinaryIO, hash_name: str) -> bytes:
+        monkeypatch.setattr(PeFile, "digest", original)
+        assert asyncio.run(sign(key, file)).words() == ["signed"]
+        return original(self, stream, hash_name)
+
+    monkeypatch.setattr(PeFile, "digest", meanwhile)
+    assert (await sign(key, file)).words() == ["unchanged"]
+    assert signatures(file) == 1
+
+
 @pytest.mark.parametrize("in_place", [True, False], ids=["in-place", "below"])
 async def test_a_name_of_the_greatest_length_is_signed(
     key: LocalSigner, tmp_path: Path, in_place: bool
@@ -404,6 +422,51 @@ async def test_a_file_that_another_process_writes_meanwhile_is_refused(
     assert outcomes.words() == ["input.unreadable"]
     assert "another process" in outcomes.message()
     assert file.read_bytes() == new
+
+
+@pytest.mark.parametrize("moment", ["digest", "write"])
+@pytest.mark.parametrize("change", ["shorter", "gone"])
+async def test_a_file_that_is_shorter_or_gone_meanwhile_is_no_damaged_file(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, change: str
+) -> None:
+    """The reason is the other process: nothing is wrong with the file, and its folder can be written."""
+    (file,) = files(tmp_path, 1)
+    original = getattr(PeFile, moment)
+
+    def meanwhile(*words: object) -> object:
+        if change == "shorter":
+            os.truncate(file, 100)
+        else:
+            file.unlink()
+        return original(*words)
+
+    monkeypatch.setattr(PeFile, moment, meanwhile)
+    outcomes = await sign(key, file)
+    assert outcomes.words() == ["input.unreadable"]
+    assert "changed by another process" in outcomes.message()
+    assert [each.stat().st_size for each in tmp_path.iterdir()] == ([100] if change == "shorter" else [])
+
+
+async def test_a_file_that_cannot_be_read_to_its_end_is_told_as_that(
+    key: LocalSigner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the signed file is written: the disk that fails is the one that is read."""
+    (file,) = files(tmp_path, 1)
+    original = PeFile.write
+
+    class FailingDisk(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def written(
+        self: PeFile, stream: BinaryIO, to: BinaryIO, signatures: tuple[bytes, ...], hash_name: str
+    ) -> bytes:
+        return original(self, FailingDisk(), to, signatures, hash_name)
+
+    monkeypatch.setattr(PeFile, "write", written)
+    outcomes = await sign(key, file)
+    assert outcomes.words() == ["input.unreadable"]
+    assert outcomes.message() == "the file cannot be read: Input/output error"
 
 
 async def test_a_file_that_is_changed_in_memory_meanwhile_is_refused(
