@@ -79,7 +79,8 @@ class AgentServer:
             pass  # the tool has ended: p11-kit's client closes without a word
         finally:
             self._open -= 1
-            writer.close()
+            # Not closed, which would keep the socket, uncounted, until the tool has read the last answer.
+            writer.transport.abort()
             await calls.close()
 
     async def _answer_all(self, reader: StreamReader, writer: StreamWriter, calls: OwnedTasks) -> None:

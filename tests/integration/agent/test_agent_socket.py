@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import select
 import socket
 import stat
 import struct
@@ -29,6 +30,7 @@ from queueing.protocol.public_keys import PublicKey
 from tests.support.farm.farm import Farm, digests
 from tests.support.keys import spki_of
 from tests.support.p11_kit import INITIALIZE, P11, Failed, Socket, nested_templates, request, ulongs, wanted
+from tests.support.waiting import until_async
 
 
 class AgentRig:
@@ -164,6 +166,31 @@ async def test_a_tool_that_reads_no_answers_fills_no_memory(
     assert 0 < sum(made) < 32 * max(made)
     connected.writer.transport.abort()
     await connected.close()
+
+
+def open_files() -> int:
+    """Number of files that this process has open; the listing itself is one of them."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_a_tool_that_ends_without_its_answer_keeps_no_connection(
+    rig: AgentRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It closes its own direction and reads nothing: such sockets would not be counted, and use up the open files."""
+    before = open_files()
+    one, other = socket.socketpair()
+    with one, other:
+        one.setblocking(False)
+        longer = one.send(bytes(16 << 20)) + (
+            32 << 10
+        )  # than the socket has room for, by less than fills the agent's buffer
+    monkeypatch.setattr("queueing.agent.server.frame", lambda _, __: bytes(longer))
+    with socket.socket(socket.AF_UNIX) as tool:
+        tool.connect(str(rig.path))
+        tool.sendall(b"\0" + frame(1, INITIALIZE))
+        tool.shutdown(socket.SHUT_WR)
+        await until_async(lambda: select.select([tool], [], [], 0)[0] != [], "an answer")
+        await until_async(lambda: open_files() == before + 1, "the end of the connection")
 
 
 async def test_a_huge_message_costs_its_call_alone(rig: AgentRig) -> None:
