@@ -96,6 +96,14 @@ def read_status(state_dir: Path) -> SealerStatus | None:
 
 
 STATEMENTS: Final = "statements"
+
+
+def statement_files(log_folder: Path) -> list[Path]:
+    """Statements about the keys of a log, by name; without drafts, of which a crash of their writer leaves a part. Raises ``OSError``."""
+    files = entries(log_folder / STATEMENTS, missing_ok=True)
+    return [file for file in files if not file.name.startswith(".")]
+
+
 _LARGEST_REQUEST_BYTES: Final = 4096
 _KEY_HEX: Final = 16
 _Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
 from queueing.files.folders import entries, is_there
+from queueing.protocol.names import NAME_PATTERN
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.merkle import HASH_BYTES
 from queueing.transparency.notes import read_note
@@ -37,8 +39,12 @@ def published_heads(folder: Path) -> dict[str, Head]:
 
 
 def tenants_of(folder: Path) -> set[str]:
-    """Tenants with a folder in the folder of logs. Raises ``OSError``."""
-    return {each.name for each in entries(folder) if each.is_dir()}
+    """Tenants with a folder in the folder of logs; a folder that no tenant can have the name of is not ours. Raises ``OSError``."""
+    return {each.name for each in entries(folder) if _is_tenant(each.name) and each.is_dir()}
+
+
+def _is_tenant(name: str) -> bool:
+    return re.match(NAME_PATTERN, name) is not None
 
 
 def published_checkpoint(folder: Path) -> Checkpoint | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,8 @@ from workers.record.published import published_heads
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger("sigmill.record")
 
 _FORMER: Final = f"{FOLDER_NAME}."
 _DRAFT: Final = f"{FOLDER_NAME}.new"
@@ -62,8 +65,19 @@ def _former_name(record: Path) -> str:
     return f"{name_of(record) or 'unknown'}-{secrets.token_hex(4)}"
 
 
-def bytes_of(state_dir: Path) -> int:
-    """Bytes of all files of the record and of former ones. Raises ``OSError``."""
+def measured(state_dir: Path, before: int) -> int:
+    """Bytes of all files of the record and of former ones; ``before`` where one of their folders cannot be read, which is told.
+
+    A folder that is none of ours, such as ``lost+found`` of a disk of its own, may not be read, and stops nothing.
+    """
+    try:
+        return _bytes_of(state_dir)
+    except OSError as error:
+        log.warning("record.not_measured", extra={"why": str(error)})
+        return before
+
+
+def _bytes_of(state_dir: Path) -> int:
     folders = [state_dir / FOLDER_NAME, *former_records(state_dir)]
     total = 0
     for folder in folders:

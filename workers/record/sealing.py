@@ -34,7 +34,7 @@ from workers.record.gaps.telling import GapTeller
 from workers.record.heads.set_back import check_not_set_back
 from workers.record.published import published_heads
 from workers.record.receipts.maker import ReceiptMaker
-from workers.record.replacement import bytes_of, finish_replacement, former_records, give_up
+from workers.record.replacement import finish_replacement, former_records, give_up, measured
 from workers.record.retention.policy import read_policy
 from workers.record.scrubbing.scrubber import RecordScrubber
 from workers.record.sealer import MOST_RECORDS, Sealer
@@ -112,7 +112,7 @@ class SealingLoop:
                 self._failed("damaged")
                 self._replace(stop)
             except OSError as error:
-                log.error("record.failed", extra={"why": error.strerror or str(error), "errno": error.errno})
+                _log_failed(error)
                 self._failed("disk_full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "io")
                 stop.wait(self._backoff.next_s())
 
@@ -151,11 +151,8 @@ class SealingLoop:
             self._certify(sealer, signed)
             self._make_receipts(sealer, maker)
             self._tell(sealer, signed, covered)
-            if (
-                ending
-                or self._clock_s() - kept_at >= KEEP_S
-                or (covered is not None and sealer.place.segment != kept_segment)
-            ):
+            ended_segment = covered is not None and sealer.place.segment != kept_segment
+            if ending or ended_segment or self._clock_s() - kept_at >= KEEP_S:
                 sealer.keep()
                 kept_at, kept_segment = self._clock_s(), sealer.place.segment
                 self._backoff.reset()
@@ -251,7 +248,8 @@ class SealingLoop:
                 counted[tenant] = counted.get(tenant, 0) + added
         if self._clock_s() - self._measured_at >= MEASURE_S:
             self._measured_at = self._clock_s()
-            self._status = msgspec.structs.replace(self._status, record_bytes=bytes_of(self._state_dir))
+            size = measured(self._state_dir, self._status.record_bytes)
+            self._status = msgspec.structs.replace(self._status, record_bytes=size)
         self._status = msgspec.structs.replace(
             self._status,
             covered_ns=self._status.covered_ns if covered is None else _ns(covered),
@@ -279,19 +277,23 @@ class SealingLoop:
             stop.wait(self._backoff.next_s())
             return
         try:
-            self._requests.forget_other_keys(
-                b""
-            )  # a statement about the former log would not certify the new one
+            # A statement about the former log would not certify the new one.
+            self._requests.forget_other_keys(b"")
             self._asked_at.clear()
             former = give_up(self._state_dir)
         except OSError as error:
-            log.error("record.failed", extra={"why": error.strerror or str(error), "errno": error.errno})
+            _log_failed(error)
             stop.wait(self._backoff.next_s())
             return
         self._replaced_at = self._clock_s()
         self._teller.begin_anew()
         self._scrubber.begin_anew()
         log.error("record.replaced", extra={"former": former})
+
+
+def _log_failed(error: OSError) -> None:
+    extra = {"why": error.strerror or str(error), "errno": error.errno, "file": str(error.filename or "")}
+    log.error("record.failed", extra=extra)
 
 
 def _ns(seconds: float) -> int:

@@ -199,7 +199,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "error",
         "The record cannot be written or the write-ahead log not be read; sealing begins again from what was durable. Signing"
         " continues.",
-        ("why", "errno"),
+        ("why", "errno", "file"),
     ),
     "record.damaged": LogEvent(
         "error",
@@ -251,6 +251,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "record.not_pruned": LogEvent(
         "warning", "Old entries of the record could not be removed; it is tried again in an hour.", ("why",)
+    ),
+    "record.not_measured": LogEvent(
+        "warning",
+        "The disk space of the record could not be measured: a folder in it cannot be read. The last number stays; it is tried again in"
+        " ten minutes.",
+        ("why",),
     ),
     "record.retention_not_told": LogEvent(
         "warning",

@@ -14,7 +14,6 @@ from queueing.coordination.record_heads import HeadUpdate, replace_heads
 from queueing.errors import ProofInvalid, QueueUnavailable, SigningError
 from queueing.files.folders import is_there
 from queueing.protocol import keyspace
-from queueing.protocol.names import is_name
 from workers.record.folder import FOLDER_NAME, LOGS_NAME
 from workers.record.heads.certified import CertifiedHeads
 from workers.record.published import tenants_of
@@ -142,7 +141,7 @@ class HeadPublisher:
         """Tenants with a log on this host, in order."""
         if not is_there(self._logs_folder):
             return []
-        return sorted(filter(is_name, tenants_of(self._logs_folder)))
+        return sorted(tenants_of(self._logs_folder))
 
     def _local_head(self, tenant: str) -> _LocalHead | None:
         """Certified head of the tenant's log, or None where there is none, or one under a former ``[record] name``.

@@ -10,7 +10,6 @@ import click
 import msgspec
 
 from queueing.errors import ConfigError, LogUnavailable, ProofInvalid
-from queueing.files.folders import entries
 from queueing.files.regular_file import read_regular
 from queueing.protocol.names import NAME_PATTERN
 from queueing.transparency.notes import ECDSA, VerifierKey, read_note
@@ -19,7 +18,7 @@ from workers.cli.audit.times import utc_text
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.config.service_file import load_service
-from workers.record.exchange import STATEMENTS
+from workers.record.exchange import STATEMENTS, statement_files
 from workers.record.folder import log_folder
 
 if TYPE_CHECKING:
@@ -65,11 +64,11 @@ def keys(output: Output, /, *, config: Path, tenant: str) -> Exit:
         raise ConfigError(
             "--tenant", "", f"{tenant!r} is no name of a tenant", "`sigmill tenants list` shows them."
         )
-    folder = log_folder(service.state_dir, tenant) / STATEMENTS
+    folder = log_folder(service.state_dir, tenant)
     try:
         lines = [
             _line(service, tenant, file, read_regular(file, largest_bytes=_LARGEST_BYTES))
-            for file in entries(folder, missing_ok=True)
+            for file in statement_files(folder)
         ]
     except OSError as error:
         raise LogUnavailable(f"{error.filename}: {error.strerror}") from error
@@ -79,7 +78,7 @@ def keys(output: Output, /, *, config: Path, tenant: str) -> Exit:
         else:
             _print(line)
     if not lines:
-        print_message(f"{folder}: no key of {tenant} is certified yet")
+        print_message(f"{folder / STATEMENTS}: no key of {tenant} is certified yet")
         return Exit.RETRY
     return Exit.FAILED if any(line.problem for line in lines) else Exit.DONE
 

@@ -11,7 +11,7 @@ import msgspec
 
 from queueing.errors import ConfigError, LogUnavailable
 from queueing.errors.counts import agreed, counted
-from queueing.files.folders import entries, is_there
+from queueing.files.folders import is_there
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.audit.times import utc_text
 from workers.cli.shell.options import config_option, json_option
@@ -21,7 +21,7 @@ from workers.journal.event_spool import EventSpool
 from workers.journal.retention import folder_bytes
 from workers.journal.scrubbing import ScrubbedPlace, read_report
 from workers.journal.segments import segments_of
-from workers.record.exchange import STATEMENTS, StatementRequests, read_status
+from workers.record.exchange import StatementRequests, read_status, statement_files
 from workers.record.folder import FOLDER_NAME, LOGS_NAME, log_folder
 from workers.record.published import published_checkpoint, tenants_of
 from workers.record.replacement import former_records
@@ -134,7 +134,7 @@ def _tenant(state_dir: Path, tenant: str, waiting: set[str]) -> TenantLine:
             at = utc_text((folder / "checkpoint").stat().st_mtime_ns // 1_000_000)
     except RecordDamaged as damaged:
         problem = str(damaged)
-    statements = entries(folder / STATEMENTS, missing_ok=True)
+    statements = statement_files(folder)
     return TenantLine(
         tenant=tenant,
         origin=origin,

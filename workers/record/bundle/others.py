@@ -18,7 +18,8 @@ ORIGIN_FOLDER: Final = re.compile(r"[0-9a-f]{16}")
 """Names of the folders of logs in a bundle."""
 
 README: Final = "README"
-_PARTS: Final = frozenset({"checkpoint", "items", "minimum", "origin", "range", "statements", "tile"})
+_STATEMENTS: Final = "statements"
+_PARTS: Final = frozenset({"checkpoint", "items", "minimum", "origin", "range", _STATEMENTS, "tile"})
 """Names in the folder of an origin."""
 
 MOST_OTHERS: Final = 100
@@ -47,7 +48,7 @@ def others_in(bundle: Path) -> Names:
 
 
 def unread_files(origin: Path, size: int, first: int, end: int) -> Names:
-    """Files below ``items`` and ``tile`` of an origin that are no part of a log of ``size`` entries, of which ``first`` up to ``end`` are here.
+    """Files below ``items`` and ``tile`` of an origin that are no part of a log of ``size`` entries, of which ``first`` up to ``end`` are here; drafts of statements.
 
     An earlier export into the same folder leaves such files. Of folders that lie deeper than ours only the top is named. Raises ``OSError``.
     """
@@ -57,6 +58,11 @@ def unread_files(origin: Path, size: int, first: int, end: int) -> Names:
         if not (_is_items(name, first, end) or _is_tile(name, size, first, end))
     )
     return _first(unread, MOST_UNREAD)
+
+
+def is_draft(statement: str) -> bool:
+    """Whether the name in the folder of statements is that of a file whose writer was killed; no statement has such a name."""
+    return statement.startswith(".")
 
 
 def _first(names: Iterable[str], most: int) -> Names:
@@ -85,13 +91,17 @@ def _others(bundle: Path) -> Iterator[str]:
 
 
 def _files(origin: Path) -> Iterator[str]:
-    """Names of all that is no folder, below the two folders."""
+    """Names of all that is no folder, below the two folders, and of drafts of statements."""
     for folder in (origin / "items", origin / "tile"):
         if folder.is_dir() and not folder.is_symlink():
             for name in names_below(folder, _DEEPEST):
                 yield f"{folder.name}/{name}"
         elif folder.is_symlink() or folder.exists():
             yield folder.name
+    if (origin / _STATEMENTS).is_dir() and not (origin / _STATEMENTS).is_symlink():
+        for each in each_entry(origin / _STATEMENTS):
+            if is_draft(each.name):
+                yield f"{_STATEMENTS}/{each.name}"
 
 
 def _blocks(first: int, end: int) -> range:

@@ -22,7 +22,7 @@ from queueing.transparency.tiles import (
     split_tile,
     tile_path,
 )
-from workers.record.bundle.others import ORIGIN_FOLDER, unread_files
+from workers.record.bundle.others import ORIGIN_FOLDER, is_draft, unread_files
 from workers.record.items import decode_row, has_more
 from workers.record.volumes import MAX_ROW_BYTES, ROW_LENGTH
 
@@ -142,12 +142,17 @@ class BundleReader:
         return rows
 
     def statements(self) -> Iterator[tuple[str, bytes]]:
-        """Names and bytes of signed statements about the keys of checkpoints, not verified; the newest ``MOST_STATEMENTS``."""
+        """Names and bytes of signed statements about the keys of checkpoints, not verified; the newest ``MOST_STATEMENTS``.
+
+        Drafts, which an export that was killed has left, are none.
+        """
         try:
             names = last_names(self._folder / "statements", MOST_STATEMENTS)
         except OSError as error:
             raise ProofInvalid(f"{self.name}/statements cannot be read: {error.strerror}") from None
         for name in names:
+            if is_draft(name):
+                continue
             yield f"statements/{name}", self._read(f"statements/{name}", _MAX_STATEMENT_BYTES)
 
     def unread(self, size: int, first: int, end: int) -> Names:

@@ -30,7 +30,7 @@ from queueing.transparency.notes import read_note
 from queueing.transparency.receipts import tenant_of_origin
 from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
 from workers.record.bundle.others import ORIGIN_FOLDER, README
-from workers.record.exchange import STATEMENTS
+from workers.record.exchange import STATEMENTS, statement_files
 from workers.record.integrity.blocks import DamagedPlace, damage_of_block
 from workers.record.items import encode_row
 from workers.record.retention.minimum import EntriesRemoved, removed_sentence
@@ -119,7 +119,7 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     _write_tiles(folder, hashes, checkpoint.size, first // WIDTH, -(-end // WIDTH))
     damage = _write_entries(folder, stored, hashes, range(first, end))
     _write_items(folder, stored, first, end)
-    for statement in files_of(log_folder / STATEMENTS, missing_ok=True):
+    for statement in statement_files(log_folder):
         folder.write(f"{STATEMENTS}/{statement.name}", statement.read_bytes())
     replace_beneath(out, (README,), _README_TEXT.encode(), sync=True)
     folder.write("minimum", f"{stored.minimum}\n".encode())

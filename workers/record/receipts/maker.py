@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
-from queueing.files.folders import entries
 from queueing.transparency.checkpoints import read_checkpoint
 from queueing.transparency.job_proofs import JobProof
 from queueing.transparency.merkle import node_hash
@@ -15,7 +14,7 @@ from queueing.transparency.origin_statements import read_statement
 from queueing.transparency.proofs import inclusion_proof
 from queueing.transparency.short_statements import shortened
 from queueing.transparency.tiles import HEIGHT, WIDTH
-from workers.record.exchange import STATEMENTS
+from workers.record.exchange import statement_files
 from workers.record.receipts.outbox import OutboxFull, ReceiptOutbox, SealedReceipt
 from workers.record.stored_hashes import StoredHashes
 
@@ -115,7 +114,7 @@ class ReceiptMaker:
         step, found = self._statements.get(tenant, (0, b""))
         if found and self._step - step < STATEMENT_AGE:
             return found
-        for path in entries(self._logs_folder / tenant / STATEMENTS, missing_ok=True):
+        for path in statement_files(self._logs_folder / tenant):
             if not path.name.endswith(f"-{self._key_name}"):
                 continue
             data = path.read_bytes()

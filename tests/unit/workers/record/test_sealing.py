@@ -187,6 +187,18 @@ def test_a_failing_disk_is_told_with_its_reason(
     assert "record.failed" in [record.getMessage() for record in caplog.records]
 
 
+def test_a_file_that_cannot_be_read_is_named_to_the_operator(
+    state_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seal(state_dir)
+    file = log_folder(state_dir, "acme") / "checkpoint"
+    file.unlink()
+    file.mkdir()
+    seal(state_dir, waits=1)
+    (told,) = (record for record in caplog.records if record.getMessage() == "record.failed")
+    assert (told.__dict__["file"], told.__dict__["errno"]) == (str(file), errno.EISDIR)
+
+
 def test_a_rotten_byte_of_the_record_is_in_the_status_and_ends_nothing(
     state_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -370,6 +382,43 @@ def test_a_disk_on_which_nothing_can_be_removed_stops_no_sealing(
     status = read_status(state_dir)
     assert status is not None
     assert status.failures == {}
+
+
+def test_a_folder_of_the_record_that_cannot_be_read_costs_a_measurement_alone(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `lost+found` of root, where the record has a disk of its own."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "record/lost+found")
+
+    monkeypatch.setattr("workers.record.replacement.entries_below", refused)
+    seal(state_dir)
+    assert [record.msg for record in caplog.records if record.levelname == "WARNING"] == [
+        "record.not_measured"
+    ]
+    status = read_status(state_dir)
+    assert status is not None
+    assert (status.failures, status.checkpoints) == ({}, 2)
+
+
+@pytest.mark.parametrize("name", ["acme\udcff", "acme (copy)", "ACME", "lost+found"])
+def test_a_folder_that_no_tenant_can_have_is_not_ours(state_dir: Path, name: str) -> None:
+    """A person keeps a copy of a log beside it: it stays as it is, and what is sealed is the same."""
+    seal(state_dir)
+    logs = log_folder(state_dir, "acme").parent
+    copy = shutil.copytree(logs / "acme", logs / name)
+    (copy / "items" / "000000.bin").write_bytes(b"damaged")
+    before = checkpoint(state_dir)
+    seal(state_dir)
+    assert former_records(state_dir) == []
+    assert checkpoint(state_dir) == before
+    assert (copy / "items" / "000000.bin").read_bytes() == b"damaged"
+    status = read_status(state_dir)
+    assert status is not None
+    assert (status.failures, status.damage) == ({}, ())
+    give_up(state_dir)
+    assert set(read_follows(state_dir / FOLDER_NAME)) == {"acme", "globex"}
 
 
 def _first_entry(state_dir: Path) -> bytes:

@@ -167,6 +167,15 @@ def test_a_key_that_the_service_key_did_not_certify_is_no_key(site: Site) -> Non
     assert "# 9-nonsense: refused: " in result.stdout
 
 
+def test_a_draft_that_a_killed_writer_left_is_no_statement(site: Site) -> None:
+    folder = log_folder(state_of(site), "globex") / STATEMENTS
+    folder.mkdir()
+    (folder / f".{1:020d}-0011223344556677.k3v9x0aa.new").write_bytes(b"sigmill-origin/v1")
+    assert run(site, "keys", "--tenant", "globex").return_value == 75
+    shown = json.loads(run(site, "status", "--tenant", "globex").stdout.splitlines()[1])
+    assert (shown["keys"], shown["certified"]) == (0, False)
+
+
 def test_a_statement_about_another_tenants_log_is_no_key_of_this_one(site: Site) -> None:
     folder = log_folder(state_of(site), "globex") / STATEMENTS
     folder.mkdir()

@@ -93,6 +93,19 @@ def exported(log: Path) -> Path:
     return bundle / export(log, bundle).checkpoint.origin.rpartition("/")[2]
 
 
+def test_the_draft_of_a_statement_whose_writer_was_killed_is_no_statement(log: Path) -> None:
+    """On the host it is not exported; in a bundle, where an export was killed, it is told and not read."""
+    certify(log)
+    draft = f".{1:020d}-key.k3v9x0aa.new"
+    (log / STATEMENTS / draft).write_bytes(b"sigmill-origin/v1\n")
+    folder = exported(log)
+    assert not (folder / STATEMENTS / draft).exists()
+    (folder / STATEMENTS / draft).write_bytes(b"sigmill-origin/v1\n")
+    verifier = OriginVerifier(BundleReader(folder), service_keys=[SERVICE.spki])
+    assert list(verifier.run()) == []
+    assert verifier.verified.unread.first == (f"{STATEMENTS}/{draft}",)
+
+
 def test_statements_that_are_no_folder_are_a_problem_and_no_crash(log: Path) -> None:
     certify(log)
     folder = exported(log)
