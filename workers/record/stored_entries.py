@@ -54,7 +54,10 @@ class StoredEntries:
     def rows(self, first: int) -> Iterator[ItemRow]:
         """Item rows of the outcomes from entry ``first`` on. Raises as ``entries`` does."""
         self._check_there(first)
-        for number, path in volumes_of(self._folder / "items"):
+        volumes = volumes_of(self._folder / "items")
+        self.minimum = read_minimum(self._folder)  # what was removed before they were listed is below it
+        self._check_there(first)
+        for number, path in volumes:
             if number < first // VOLUME:
                 continue
             with self._opened(path, number * VOLUME) as stream:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from queueing.errors import OutputUnwritable, ProofInvalid
+from queueing.errors import LogUnavailable, OutputUnwritable, ProofInvalid
 from queueing.files.beneath import replace_beneath
 from queueing.files.durable_file import OWNER_ONLY_FOLDER
 from queueing.files.folders import entries as files_of
@@ -77,6 +77,12 @@ class Exported:
     rows_with_more: int = 0
 
 
+class GivenUp(LogUnavailable):
+    """The record was given up for a new one while it was exported: what was written is a part of both."""
+
+    hint = "Export again into another folder; the former record with --former, by its name in `sigmill audit status`."
+
+
 class FolderOfAnother(OutputUnwritable):
     """The folder has a bundle of another tenant, or of an unknown one: what is in it would be given away."""
 
@@ -100,8 +106,8 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     """Write the entries from ``from_ms`` to ``to_ms`` (exclusive; Unix ms) with their proof below ``out``.
 
     The range goes from the first entry of this time to the last one, and has all in between, whatever their clock said.
-    Each entry is held against its hash. O(entries of the range). Raises ``FolderOfAnother``, ``EntriesRemoved`` where retention has removed all of it, ``ProofInvalid`` where the log's
-    files are damaged, or ``OSError``.
+    Each entry is held against its hash. O(entries of the range). Raises ``FolderOfAnother``, ``EntriesRemoved`` where retention has removed all of it, or a part
+    meanwhile, ``GivenUp``, ``ProofInvalid`` where the log's files are damaged, or ``OSError``.
     """
     note = (log_folder / "checkpoint").read_bytes()
     checkpoint = read_checkpoint(read_note(note).text)
@@ -121,6 +127,9 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     _write_items(folder, stored, first, end)
     for statement in statement_files(log_folder):
         folder.write(f"{STATEMENTS}/{statement.name}", statement.read_bytes())
+    now = newest_checkpoint(log_folder)
+    if now is None or now.origin != checkpoint.origin:
+        raise GivenUp(f"{checkpoint.origin} was given up for another record")
     replace_beneath(out, (README,), _README_TEXT.encode(), sync=True)
     folder.write("minimum", f"{stored.minimum}\n".encode())
     folder.write("range", f"{first} {max(first, end)}\n".encode())

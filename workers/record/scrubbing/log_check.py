@@ -78,6 +78,8 @@ class LogCheck:
             if not broken_rows and (row is None or row.outcome < index):
                 try:
                     row = next(rows, None)
+                except EntriesRemoved:
+                    raise
                 except (ProofInvalid, OSError):
                     broken_rows = True
                     self._damaged("items", index)

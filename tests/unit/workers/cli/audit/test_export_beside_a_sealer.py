@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from click.testing import CliRunner, Result
@@ -18,7 +18,9 @@ from workers.cli.audit import export as module
 from workers.cli.audit.export import SealedAgain
 from workers.cli.shell.output import Exit, Output
 from workers.journal.segment_writer import SegmentWriter
+from workers.record.bundle.writer import Exported, export
 from workers.record.folder import log_folder
+from workers.record.retention.minimum import EntriesRemoved
 
 KEPT: Final = 4
 """Entries of the first job and of the log's beginning, which are durable; the second job is in the checkpoint alone."""
@@ -70,6 +72,23 @@ def test_an_export_waits_for_the_entries_that_are_made_again(
     result = run(site)
     assert (result.exception, result.return_value, pauses.count) == (None, Exit.DONE, 1)
     assert "7 of 7 entries" in result.stderr
+
+
+def test_an_export_of_which_a_part_is_removed_meanwhile_is_tried_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then the log begins behind what was removed."""
+    run_to_end(sealer(state_of(site)))
+    removed = [EntriesRemoved("removed")]
+
+    def once(*arguments: Any, **more: Any) -> Exported:
+        if removed:
+            raise removed.pop()
+        return export(*arguments, **more)
+
+    monkeypatch.setattr(module, "export", once)
+    result = run(site)
+    assert (result.exception, result.return_value) == (None, Exit.DONE)
 
 
 def test_an_export_ends_with_try_again_where_no_sealer_goes_on(

@@ -13,8 +13,10 @@ from tests.support.farm.sealed_logs import seal
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.folder import log_folder
 from workers.record.published import published_checkpoint
+from workers.record.retention.minimum import write_minimum
 from workers.record.scrubbing.log_check import LogCheck
 from workers.record.stored_entries import StoredEntries
+from workers.record.volumes import VOLUME
 
 SIZE = 301
 
@@ -76,6 +78,18 @@ def test_any_flipped_byte_is_found_in_its_file(log: Path, name: str) -> None:
 def test_a_flipped_hash_is_found(log: Path, name: str, at: int, blamed: str) -> None:
     flip(log / name, at)
     assert damage(log) == [blamed]
+
+
+@pytest.mark.parametrize("kind", ["entries", "items", "level0"])
+def test_what_retention_removes_meanwhile_is_no_damage(log: Path, kind: str) -> None:
+    """The check ends there; the next round begins behind it."""
+    checkpoint = published_checkpoint(log)
+    assert checkpoint is not None
+    check = LogCheck(log, checkpoint)
+    write_minimum(log, VOLUME)
+    (log / kind / "000000.bin").unlink()
+    assert list(check.run()) == []
+    assert check.damage == []
 
 
 def test_entry_and_hash_that_were_changed_together_are_found(log: Path) -> None:
