@@ -55,7 +55,7 @@ class BundleReader:
         self._folder = folder
         # The bundle may be a link of the user's; the folder of an origin in it is part of what is not trusted.
         self._real = os.path.join(os.path.realpath(folder.parent), folder.name)  # noqa: PTH118 - of a resolved name
-        self._last_tile: tuple[str, list[bytes]] = "", []
+        self._last_tiles: dict[int, tuple[str, list[bytes]]] = {}
         self.rows_with_more = 0
         """Item rows so far that have more than this build reads."""
 
@@ -85,9 +85,9 @@ class BundleReader:
         return int(found[1])
 
     def tile(self, level: int, index: int, width: int) -> list[bytes]:
-        """Hashes of a tile. The last one is kept: a tile of level 1 is asked for once for each of its 256 hashes."""
+        """Hashes of a tile. The last one of each level above 0 is kept: it is asked for once for each of its 256 hashes."""
         path = tile_path(level, index, width)
-        name, hashes = self._last_tile
+        name, hashes = self._last_tiles.get(level, ("", []))
         if name == path:
             return hashes
         data = self._read(path, WIDTH * 32)
@@ -96,7 +96,7 @@ class BundleReader:
         except ProofInvalid as error:
             raise ProofInvalid(f"{self.name}/{path}: {error.message}") from None
         if level:
-            self._last_tile = path, hashes
+            self._last_tiles[level] = path, hashes
         return hashes
 
     def entries(self, index: int, width: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Tiles of level 2 and above in a bundle: each of their hashes is the root of a full tile of the level below.
+"""Tiles of level 2 and above in a bundle: each of their hashes is that of the tree which the entries and hashes below have.
 
 The root of the tree is computed without them, so that only this comparison finds a damaged one. Readers of the layout (tlog-tiles)
 build proofs from them.
@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from queueing.errors import ProofInvalid
-from queueing.transparency.merkle import root_of
-from queueing.transparency.tiles import WIDTH, tile_path, tiles_of
+from queueing.transparency.tiles import HEIGHT, WIDTH, tile_path
 from workers.record.bundle.findings import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 class Tiles(Protocol):
@@ -28,28 +27,39 @@ class Tiles(Protocol):
         """Hashes of a tile. Raises ``ProofInvalid`` with the file's name."""
 
 
-def upper_problems(tiles: Tiles, size: int) -> Iterator[Problem]:
-    """Problems of the tiles of level 2 and above of a tree with ``size`` leaves, one for each tile. An export has all of them.
+class UpperTiles:
+    """Tiles of level 2 and above of a tree with ``size`` leaves, while it grows to that size. An export has all of them."""
 
-    Two tiles are in memory at once.
-    """
-    for level, index, width in tiles_of(size):
-        if level < 2:
-            continue
+    def __init__(self, tiles: Tiles, size: int) -> None:
+        self._tiles = tiles
+        self._size = size
+        self._told: dict[int, int] = {}  # of each level: index of the last tile with a problem
+
+    def problems(self, size: int, completed: Sequence[bytes], height: int = 0) -> Iterator[Problem]:
+        """Problems that show when the tree has this size, one for each tile.
+
+        ``completed``: roots of the subtrees that its last leaf has completed, from those of 2 to the power of ``height`` leaves on.
+        """
+        for above, computed in enumerate(completed, height):
+            level, inside = divmod(above, HEIGHT)
+            if level < 2 or inside:
+                continue
+            index, number = divmod((size >> above) - 1, WIDTH)
+            if self._told.get(level) == index:
+                continue
+            what = self._difference(level, index, number, computed)
+            if what:
+                self._told[level] = index
+                yield Problem("tree.tile", self._tiles.name, what)
+
+    def _difference(self, level: int, index: int, number: int, computed: bytes) -> str:
+        """Sentence that says what is wrong with a hash of a tile; empty where it is the computed one."""
+        width = min(WIDTH, (self._size >> level * HEIGHT) - index * WIDTH)
         try:
-            wrong = _wrong_hash(tiles, level, index, width)
+            stored = self._tiles.tile(level, index, width)[number]
         except ProofInvalid as error:
-            yield Problem("tree.tile", tiles.name, error.message)
-            continue
-        if wrong is not None:
-            below = tile_path(level - 1, wrong)
-            what = f"hash {wrong % WIDTH} of {tile_path(level, index, width)} is not the root of {below}"
-            yield Problem("tree.tile", tiles.name, what)
-
-
-def _wrong_hash(tiles: Tiles, level: int, index: int, width: int) -> int | None:
-    """Index of the first tile below this one whose root is not the hash that this one has for it."""
-    for below, stored in enumerate(tiles.tile(level, index, width), index * WIDTH):
-        if root_of(tiles.tile(level - 1, below, WIDTH)) != stored:
-            return below
-    return None
+            return error.message
+        if stored == computed:
+            return ""
+        below = tile_path(level - 1, index * WIDTH + number)
+        return f"hash {number} of {tile_path(level, index, width)} is not the root of {below}"

@@ -2,7 +2,7 @@
 
 Every hash is computed from the entries; none in a tile is believed for an entry that is there. A hash of level 1 stands only
 for a block of 256 entries outside the range, and the root over all of them must be the checkpoint's. Hashes of the levels above
-must be those of the level below them.
+must be those of the tree that is computed, too.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from queueing.transparency.event_entries import (
 from queueing.transparency.merkle import TreeEdge, leaf_hash, root_of
 from queueing.transparency.notes import read_note, signed_by_any
 from queueing.transparency.receipts import tenant_of_origin
-from queueing.transparency.tiles import WIDTH
+from queueing.transparency.tiles import HEIGHT, WIDTH
 from workers.record.bundle.claims import Claims, Expected
 from workers.record.bundle.findings import Problem, Verified
 from workers.record.bundle.kept import KeptCheckpoints
 from workers.record.bundle.losses import loss_of
 from workers.record.bundle.signers import certifying_statements
-from workers.record.bundle.upper_tiles import upper_problems
+from workers.record.bundle.upper_tiles import UpperTiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +96,7 @@ class OriginVerifier:
         except ProofInvalid as error:
             yield Problem("checkpoint.invalid", self._reader.name, error.message)
             return
+        self._upper = UpperTiles(self._reader, checkpoint.size)
         kept = self._continued = KeptCheckpoints(self._kept, checkpoint, self._reader.name)
         yield from kept.at_start()
         found = self.verified
@@ -120,7 +121,6 @@ class OriginVerifier:
                 f"the entries and hashes do not have the root of the checkpoint ({checkpoint.size} entries)"
             )
             yield Problem("tree.root", self._reader.name, what)
-        yield from upper_problems(self._reader, checkpoint.size)
         yield from kept.at_end()
 
     def _checkpoint(self) -> Checkpoint:
@@ -163,7 +163,8 @@ class OriginVerifier:
         """Append a block of up to 256 entries to the tree: computed from its entries, or its hash from level 1."""
         inside = self.verified.first <= block * WIDTH < self.verified.end
         if not inside and width == WIDTH:
-            _append_block(self._edge, self._level1(block, checkpoint.size))
+            completed = _append_block(self._edge, self._level1(block, checkpoint.size))
+            yield from self._upper.problems(self._edge.size, completed, HEIGHT)
             yield from self._known_heads()
             return
         if not inside:
@@ -184,7 +185,9 @@ class OriginVerifier:
 
     def _append(self, leaves: Sequence[bytes]) -> Iterator[Problem]:
         for leaf in leaves:
-            self._edge.append(leaf)
+            completed = self._edge.append(leaf)
+            if len(completed) > 2 * HEIGHT:
+                yield from self._upper.problems(self._edge.size, completed)
             yield from self._known_heads()
 
     def _known_heads(self) -> Iterator[Problem]:
@@ -246,8 +249,9 @@ class OriginVerifier:
         return f"{self._reader.name}/{index}"
 
 
-def _append_block(edge: TreeEdge, root: bytes) -> None:
-    """Append the root of 256 leaves to an edge whose size is a multiple of 256."""
+def _append_block(edge: TreeEdge, root: bytes) -> list[bytes]:
+    """Append the root of 256 leaves to an edge whose size is a multiple of 256. Returns the subtree roots that became complete: this one, …"""
     upper = TreeEdge(edge.size // WIDTH, edge.subtrees)
-    upper.append(root)
+    completed = upper.append(root)
     edge.size = upper.size * WIDTH
+    return completed

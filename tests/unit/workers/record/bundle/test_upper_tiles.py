@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from queueing.files.regular_file import read_regular
 from queueing.transparency.checkpoints import Checkpoint, sign_checkpoint
 from queueing.transparency.merkle import TreeEdge, root_of
 from queueing.transparency.notes import Ed25519NoteKey
-from queueing.transparency.tiles import WIDTH, tile_path
+from queueing.transparency.tiles import HEIGHT, WIDTH, tile_path
 from tests.support.farm.forged_logs import ORIGIN
 from tests.support.farm.sealed_logs import EPOCH_KEY
+from workers.record.bundle import reader as bundle_reader
 from workers.record.bundle.findings import Problem
 from workers.record.bundle.reader import origins_of
-from workers.record.bundle.upper_tiles import upper_problems
+from workers.record.bundle.upper_tiles import UpperTiles
 from workers.record.bundle.verification import OriginVerifier
 
 BLOCKS = 2 * WIDTH + 1
@@ -90,27 +94,45 @@ def test_a_damaged_upper_tile_is_named(origin: Path, damage: Callable[[Path], ob
     assert TILE in problem.what
 
 
+def test_each_tile_is_read_once(origin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a log of a billion entries the tiles of level 1 are most of what a short range has."""
+    opened: Counter[str] = Counter()
+
+    def counted(file: Path, *, largest_bytes: int) -> bytes:
+        opened[str(file.relative_to(origin))] += 1
+        return read_regular(file, largest_bytes=largest_bytes)
+
+    monkeypatch.setattr(bundle_reader, "read_regular", counted)
+    assert problems(origin) == []
+    assert {tile_path(1, 0), tile_path(1, 1), TILE} <= opened.keys()
+    assert set(opened.values()) == {1}
+
+
+BLOCK, ABOVE = bytes(32), root_of([bytes(32)] * WIDTH)
+
+
 class RepeatedTiles:
-    """Tiles of a tree whose blocks are all the same, but that the last hash of the first tile of level 2 is wrong."""
+    """Tiles of a tree whose blocks are all the same, but for two wrong hashes in the first tile of level 2, and that of level 3."""
 
     name = "0011223344556677"
-
-    def __init__(self) -> None:
-        block = bytes(32)
-        above = root_of([block] * WIDTH)
-        self._hashes = {1: block, 2: above, 3: root_of([above] * WIDTH)}
+    _hashes: Final = {1: BLOCK, 2: ABOVE, 3: b"y" * 32}
 
     def tile(self, level: int, index: int, width: int) -> list[bytes]:
         hashes = [self._hashes[level]] * width
         if (level, index) == (2, 0):
-            hashes[-1] = b"x" * 32
+            hashes[-2:] = [b"x" * 32] * 2
         return hashes
 
 
-def test_each_level_is_held_against_the_one_below() -> None:
-    """Of a tree with a full tile of level 2 and one at its right edge, which is right."""
-    found = [problem.what for problem in upper_problems(RepeatedTiles(), WIDTH**3 + 2 * WIDTH**2)]
+def test_each_level_is_held_against_the_tree_and_a_tile_is_told_once() -> None:
+    """Of a tree with a full tile of level 2, which has two wrong hashes, and one at its right edge, which is right."""
+    blocks = WIDTH**2 + 2 * WIDTH
+    upper = UpperTiles(RepeatedTiles(), blocks * WIDTH)
+    edge, found = TreeEdge(), list[str]()
+    for number in range(1, blocks + 1):
+        completed = edge.append(BLOCK)
+        found += [problem.what for problem in upper.problems(number * WIDTH, completed, HEIGHT)]
     assert found == [
-        "hash 255 of tile/2/000 is not the root of tile/1/255",
+        "hash 254 of tile/2/000 is not the root of tile/1/254",
         "hash 0 of tile/3/000.p/1 is not the root of tile/2/000",
     ]
