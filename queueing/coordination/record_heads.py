@@ -6,6 +6,7 @@ Values are read by their first bytes only, so that a huge one costs no memory. T
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from queueing.redis.scripts import Script, ScriptCall
 from queueing.transparency.signed_heads import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from typing import Any
 
     from redis.asyncio import Redis
@@ -39,6 +40,9 @@ _SEEN_BYTES: Final = MAX_HEAD_BYTES + 1
 
 MOST_KEYS: Final = 10_000_000
 """Keys of a node that are looked at: some ten seconds of Redis, in steps of a fraction of a millisecond."""
+
+MOST_HEADS: Final = 250_000
+"""Keys of heads that are kept in memory: 5,000 tenants on 50 hosts."""
 
 _SCAN_COUNT: Final = 1000
 _READ_AT_ONCE: Final = 128
@@ -65,10 +69,25 @@ class PublishedHead:
 
 
 async def all_heads(redis: Redis) -> list[PublishedHead]:
-    """The heads of all tenants and records, by key. Looks at each key of Redis, at most ``MOST_KEYS``: for a person who asks.
+    """The heads of all tenants and records, by key: ``each_heads`` at once, for a person who asks. Raises ``QueueUnavailable``."""
+    return [head async for part in each_heads(redis) for head in part]
 
+
+async def each_heads(redis: Redis, *, pause_s: float = 0.0) -> AsyncIterator[list[PublishedHead]]:
+    """The heads of all tenants and records, by key, some at a time. Looks at each key of Redis, at most ``MOST_KEYS``.
+
+    ``pause_s``: between two steps, so that others of this Redis are not held up. Of more than ``MOST_HEADS`` heads the rest is left out.
     Raises ``QueueUnavailable`` (retryable).
     """
+    named = [found for key in sorted(await _head_keys(redis, pause_s)) if (found := _KEY.fullmatch(key))]
+    for at in range(0, len(named), _READ_AT_ONCE):
+        with redis_errors("look for heads of the record"):
+            part = await _published(redis, named[at : at + _READ_AT_ONCE])
+        yield part
+        await asyncio.sleep(pause_s)
+
+
+async def _head_keys(redis: Redis, pause_s: float) -> set[str]:
     keys: set[str] = set()
     with redis_errors("look for heads of the record"):
         nodes = [redis]
@@ -76,15 +95,12 @@ async def all_heads(redis: Redis) -> list[PublishedHead]:
             nodes = [redis.topology.node(address) for address in await redis.topology.members()]
         for node in nodes:
             cursor, looked = 0, 0
-            while (cursor or not looked) and looked < MOST_KEYS:
+            while (cursor or not looked) and looked < MOST_KEYS and len(keys) < MOST_HEADS:
                 cursor, some = await node.scan(cursor, match=keyspace.RECORD_HEADS, count=_SCAN_COUNT)
                 keys |= {key.decode("utf-8", "replace") for key in some}
                 looked += _SCAN_COUNT
-        named = [found for key in sorted(keys) if (found := _KEY.fullmatch(key)) is not None]
-        heads = []
-        for at in range(0, len(named), _READ_AT_ONCE):
-            heads += await _published(redis, named[at : at + _READ_AT_ONCE])
-    return heads
+                await asyncio.sleep(pause_s)
+    return keys
 
 
 async def _published(redis: Redis, named: Sequence[re.Match[str]]) -> list[PublishedHead]:

@@ -13,6 +13,7 @@ from workers.background.event_collector import EventCollector
 from workers.background.hindrance_publisher import HindrancePublisher
 from workers.background.log_retention import LogRetention, RecordRetention
 from workers.background.record.head_publisher import HeadPublisher
+from workers.background.record.lost_records import LostRecordWatch
 from workers.background.record.origin_check import OriginCheck
 from workers.background.record.receipt_publisher import ReceiptPublisher
 from workers.background.record.record_monitor import RecordMonitor
@@ -122,6 +123,7 @@ def make_record(base: Foundation) -> RecordParts | None:
             RecordRetention(base.config),
             StatementSigner(base.config, base.lanes, origins),
             ReceiptPublisher(base.redis, base.config, base.metrics),
+            LostRecordWatch(base.redis, base.config, base.metrics),
         ),
     )
 

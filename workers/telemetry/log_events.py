@@ -211,6 +211,17 @@ EVENTS: Final[dict[str, LogEvent]] = {
         "A new record was begun, which follows the damaged one; that is kept in `former`, in `state_dir`.",
         ("former",),
     ),
+    "record.lost": LogEvent(
+        "error",
+        "This host has published a record `origin` to Redis, with so many `entries` of so many `tenants`, which is neither in `state_dir` nor followed by"
+        " one that is: its state directory was lost or replaced. Looked for at the start, an hour later, and once a day.",
+        ("origin", "entries", "tenants"),
+    ),
+    "record.not_looked_for": LogEvent(
+        "warning",
+        "Redis or `state_dir` does not say now which records of this host are lost; it is tried again.",
+        ("why",),
+    ),
     "record.gap": LogEvent(
         "warning",
         "The sealer skipped a damaged place in the write-ahead log; the record lacks what was there, and each log that it has by then says so (`gap`).",

@@ -177,10 +177,9 @@ class WorkerMetrics(ProcessMetrics):
         "Tenants whose checkpoints are signed with a key that the service key has not certified yet.",
     )
     record_former = gauge("record_former", "Records that were given up: they were damaged or set back.")
+    record_lost = gauge("record_lost", "Records of this host that are lost: see the log event `record.lost`.")
     record_damage = gauge("record_damage", "Damaged places of the record's files; 100 at most.")
-    record_scrubbed_entries = counter(
-        "record_scrubbed_entries", "Entries of the record that were read again."
-    )
+    record_scrubbed_entries = counter("record_scrubbed_entries", "Record entries that were read again.")
     record_failures = counter(
         "record_failures",
         "Interruptions of the sealing of the record, records that it skipped (`unexpected`), those of a later version (`later`) or that the disk does not give (`unreadable`), receipts that were dropped (`receipt`), heads in Redis that are none of the service's (`head`), and records that are older copies (`set_back`), by reason.",

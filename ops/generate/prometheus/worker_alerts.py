@@ -82,10 +82,10 @@ def worker_alerts(clock: Clock) -> list[Alert]:
         Alert(
             name="SigmillRecordReplaced",
             severity="page",
-            expr="max by (instance) (sigmill_record_former) > 0",
+            expr="max by (instance) (sigmill_record_former) > 0\nor\nmax by (instance) (sigmill_record_lost) > 0",
             wait_s=0,
-            summary="A record was damaged or set back, and was given up for a new one.",
-            description="Worker {{ $labels.instance }}: {{ $value }} former records in its `state_dir`.",
+            summary="A record was damaged or set back and given up for a new one, or it was lost with the whole `state_dir`.",
+            description="Worker {{ $labels.instance }}: {{ $value }} records, former ones in its `state_dir` or lost ones.",
             dashboard=WORKER_BOARD,
         ),
         Alert(

@@ -61,8 +61,9 @@ CLIENT = 'sigmill_client_expiry_timestamp_seconds{tenant="acme"}'
 CANARY = 'sigmill_canary_last_success_timestamp_seconds{token="t1"}'
 RESTARTS = f'sigmill_lane_restarts_total{{{WORKER},reason="exit_70",token="t1"}}'
 SET_BACK = f'sigmill_jobs_returned_total{{{WORKER},reason="clock.set_back",tenant="acme"}}'
-RECORD_LAG, RECORD_FORMER, UNCERTIFIED, RECORD_DAMAGE = (
-    f"sigmill_record_{name}{{{WORKER}}}" for name in ("lag_seconds", "former", "uncertified", "damage")
+RECORD_LAG, RECORD_FORMER, RECORD_LOST, UNCERTIFIED, RECORD_DAMAGE = (
+    f"sigmill_record_{name}{{{WORKER}}}"
+    for name in ("lag_seconds", "former", "lost", "uncertified", "damage")
 )
 SKIPPED, INTERRUPTED = (
     f'sigmill_record_failures_total{{{WORKER},reason="{reason}"}}' for reason in ("unreadable", "io")
@@ -102,7 +103,8 @@ CASES = [
     fires("SigmillRecordSkipped", {SKIPPED: "0x10 3x20"}, instance="w1"),
     silent("SigmillRecordSkipped", {SKIPPED: "3x30", INTERRUPTED: "0+1x30"}),
     fires("SigmillRecordReplaced", {RECORD_FORMER: "0x10 1x20"}, instance="w1"),
-    silent("SigmillRecordReplaced", {RECORD_FORMER: "0x30"}),
+    silent("SigmillRecordReplaced", {RECORD_FORMER: "0x30", RECORD_LOST: "0x30"}),
+    fires("SigmillRecordReplaced", {RECORD_FORMER: "0x30", RECORD_LOST: "0x10 1x20"}, instance="w1"),
     fires("SigmillBacklogAgeHigh", {AGE: "0+60x30"}, tenant="acme"),
     silent("SigmillBacklogAgeHigh", {AGE: "60x30"}),
     silent("SigmillBacklogAgeHigh", {AGE: "0+60x30", HELD: "0+5x30"}),

@@ -15,11 +15,12 @@ from tests.support.farm.certified_logs import certify
 from tests.support.farm.logged_jobs import append, job
 from tests.support.farm.sealed_logs import seal
 from tests.support.heads.certified_heads import config_of, head_here, signed
+from workers.background.record.lost_records import MOST_AGE_MS
 from workers.config.service_file import ServiceConfiguration
 from workers.config.settings import RecordSettings
 from workers.doctor import heads as module
 from workers.doctor.findings import State
-from workers.doctor.heads import MOST_AGE_MS, check_heads, compare_heads
+from workers.doctor.heads import check_heads, compare_heads
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.folder import log_folder
 from workers.record.replacement import give_up
