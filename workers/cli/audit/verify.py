@@ -27,7 +27,7 @@ from workers.cli.shell.output import Exit, Output, emit, print_line, print_messa
 from workers.record.bundle.findings import Problem
 from workers.record.bundle.lane_sums import LaneSums
 from workers.record.bundle.others import others_in
-from workers.record.bundle.reader import origins_of
+from workers.record.bundle.reader import BundleReader, origins_of
 from workers.record.bundle.verification import OriginVerifier
 from workers.record.retention.minimum import removed_sentence
 
@@ -87,19 +87,19 @@ def verify_record(
         origins, others = origins_of(bundle), others_in(bundle)
     except OSError as error:
         raise InputUnreadable(f"{error.filename}: {error.strerror}") from error
-    lines = [
-        _verify(
+    count, bad, losses, missing_logs = len(origins), 0, 0, {each.origin for each in kept}
+    for origin in _one_by_one(origins):
+        line = _verify(
             output,
             OriginVerifier(
                 origin, trusted=trusted, service_keys=service, clients=keys, tenant=tenant or "", kept=kept
             ),
             origin.name,
         )
-        for origin in origins
-    ]
-    logs = {line.log for line in lines}
-    bad = sum(line.problems for line in lines)
-    for missing in sorted({each.origin for each in kept} - logs):
+        missing_logs.discard(line.log)
+        bad += line.problems
+        losses += line.losses
+    for missing in sorted(missing_logs):
         bad += 1
         what = "no log of this name holds in the bundle, and a checkpoint of it was kept"
         _tell(output, Problem("kept.missing", missing, what))
@@ -111,14 +111,20 @@ def verify_record(
             print_message(f"{more} in the bundle: not verified, no part of it")
         if keys is None:
             print_message("client signatures were not verified: no --clients")
-        losses = sum(line.losses for line in lines)
         lost = (
             f", and {counted(losses, 'loss', 'losses')} {agreed(losses, 'is', 'are')} told" if losses else ""
         )
         print_message(
-            f"{counted(len(lines), 'origin')}: {counted(bad, 'problem') if bad else 'everything holds'}{lost}"
+            f"{counted(count, 'origin')}: {counted(bad, 'problem') if bad else 'everything holds'}{lost}"
         )
     return Exit.FAILED if bad else Exit.DONE
+
+
+def _one_by_one(origins: list[BundleReader]) -> Iterator[BundleReader]:
+    """Each of them in order; the list is empty then. A reader keeps tiles, and a bundle may have thousands of origins."""
+    origins.reverse()
+    while origins:
+        yield origins.pop()
 
 
 def _verify(output: Output, verifier: OriginVerifier, name: str) -> OriginLine:

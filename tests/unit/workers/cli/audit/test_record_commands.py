@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import io
 import json
 import os
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,6 +32,8 @@ from workers.cli.audit.entry_meter import EntryMeter
 from workers.cli.shell.output import Output
 from workers.journal.segment_writer import SegmentWriter
 from workers.record.bundle.others import MOST_OTHERS
+from workers.record.bundle.reader import BundleReader
+from workers.record.bundle.verification import OriginVerifier
 from workers.record.bundle.writer import FolderOfAnother, export
 from workers.record.folder import log_folder
 
@@ -126,6 +131,29 @@ def test_a_verification_shows_its_progress_on_a_terminal() -> None:
     assert "ETA" in screen.getvalue()
     meter.clear()
     assert screen.getvalue().endswith("\r")
+
+
+def test_what_was_read_of_one_origin_is_not_kept_for_the_next_ones(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle may have ten thousand, each with its tiles, and with thousands of keys."""
+    (origin,) = bundle.glob("*/checkpoint")
+    for number in range(4):
+        shutil.copytree(origin.parent, bundle / f"{number:016d}")
+    read: list[weakref.ref[BundleReader]] = []
+    kept: list[int] = []
+
+    class Watched(OriginVerifier):
+        def __init__(self, reader: BundleReader, **more: Any) -> None:
+            super().__init__(reader, **more)
+            gc.collect()
+            kept.append(sum(each() is not None for each in read))
+            read.append(weakref.ref(reader))
+
+    monkeypatch.setattr("workers.cli.audit.verify.OriginVerifier", Watched)
+    result = verify(bundle)
+    assert (result.return_value, len(result.stdout.splitlines())) == (1, 9)
+    assert max(kept) <= 1
 
 
 def test_a_name_in_the_bundle_that_nothing_reads_is_told(bundle: Path) -> None:
