@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
+    from queueing.errors import SigningError
+
 MAX_FRAME_BYTES: Final = 64 * 1024
 """The longest request with a certificate; answers are shorter."""
 
 LENGTH: Final = struct.Struct(">I")
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-_Text = Annotated[str, msgspec.Meta(max_length=4096)]
+_MOST_CHARACTERS: Final = 4096
+_Text = Annotated[str, msgspec.Meta(max_length=_MOST_CHARACTERS)]
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}\Z")]
 
 
@@ -73,6 +76,12 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=True):
     outcome: Outcome
     provider: _Word = ""
     retry_after_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
+
+    @classmethod
+    def of(cls, number: int, error: SigningError, outcome: Outcome, provider: str) -> Refused:
+        """The answer with this error. Its texts are cut: the front closes the connection after a frame that it cannot read."""
+        message, hint = error.message[:_MOST_CHARACTERS], error.hint[:_MOST_CHARACTERS]
+        return cls(number, error.reason, message, hint, outcome, provider, error.retry_after_s)
 
 
 class LaneEnding(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -26,6 +26,7 @@ from workers.https.answers import json_answer, status_of
 from workers.https.body import UncountedBody, receive
 from workers.https.server import Bounds
 from workers.issuer.frames import Granted, Judged, Refused
+from workers.issuer.identity.certificates import MAX_CERTIFICATE_BYTES
 from workers.issuer.identity.refusals import Outcome
 from workers.issuer.lane_client import MOST_WAITING
 
@@ -165,9 +166,10 @@ class Front:
 
 
 def _certificate(request: BaseRequest) -> bytes:
-    """Certificate of the client (DER), verified by TLS as the caller's; b'' where it has none."""
+    """Certificate of the client (DER), verified by TLS as the caller's; b'' where it has none, or one that is too long for the lane."""
     tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
-    return (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
+    certificate: bytes = (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
+    return certificate if len(certificate) <= MAX_CERTIFICATE_BYTES else b""
 
 
 def _refusal(refused: Refused) -> web.Response:

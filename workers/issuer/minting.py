@@ -30,7 +30,7 @@ from queueing.protocol.grants.grant_request import (
     read_request,
 )
 from workers.issuer.frames import Granted, Judged, Refused, RequestGrant
-from workers.issuer.identity.certificates import CertificateVerifier
+from workers.issuer.identity.certificates import MAX_CERTIFICATE_BYTES, CertificateVerifier
 from workers.issuer.identity.refusals import Outcome, TokenRefused
 from workers.issuer.identity.rules import decide
 from workers.issuer.identity.signed_token import TokenVerifier, UnknownKey
@@ -112,7 +112,10 @@ class Issuer:
         now_s = self._clock()
         if provider is None:
             if not certificate:
-                raise TokenRefused(Outcome.CERTIFICATE, "the request has neither a token nor a certificate")
+                raise TokenRefused(
+                    Outcome.CERTIFICATE,
+                    f"the request has neither a token nor a certificate of at most {MAX_CERTIFICATE_BYTES} bytes",
+                )
             return self._certificates.verify(certificate, now_s)
         keys = self._files.provider_keys(provider.name, now_s)
         try:
@@ -225,9 +228,7 @@ class Issuer:
                 "issuer.refused",
                 extra={"provider": provider, "outcome": str(outcome), "why": error.message},
             )
-        return Refused(
-            number, error.reason, error.message, error.hint, outcome, provider, error.retry_after_s
-        )
+        return Refused.of(number, error, outcome, provider)
 
 
 def _outcome(error: SigningError) -> Outcome:

@@ -143,6 +143,9 @@ class GrantDenied(msgspec.Struct, frozen=True, kw_only=True):
     error: GrantError
 
 
+_UNKNOWN_FIELD: Final = "Object contains unknown field"
+"""Begin of msgspec's sentence."""
+
 _Answer = TypeVar("_Answer")
 
 _encoder = msgspec.json.Encoder()
@@ -181,14 +184,13 @@ def encode_json(message: GrantRequest | GrantIssued | GrantJudged | GrantDenied)
 
 
 def read_request(body: bytes) -> GrantRequest:
-    """Parse a request; raises ``GrantMalformed`` (final), whose message names the field and quotes nothing of its value."""
+    """Parse a request; raises ``GrantMalformed`` (final), whose message is short, names the field and quotes nothing of its value."""
     if len(body) > MAX_REQUEST_BYTES:
         raise GrantMalformed(f"the request has {len(body)} bytes, at most {MAX_REQUEST_BYTES} are read")
     try:
         request = _request_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        detail = str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
-        raise GrantMalformed(f"the request for a grant cannot be read: {detail}") from None
+        raise GrantMalformed(f"the request for a grant cannot be read: {_problem(error)}") from None
     if len(set(names := _names(body))) < len(names):
         raise GrantMalformed("the request for a grant has a field twice")
     return request
@@ -219,6 +221,14 @@ def _read_answer(status: int, body: bytes, decoder: msgspec.json.Decoder[_Answer
         return decoder.decode(body) if status == 200 else _denied_decoder.decode(body).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ResultInvalid(f"the answer (HTTP {status}) is not that of an issuer") from None
+
+
+def _problem(error: Exception) -> str:
+    """Sentence of msgspec, which quotes an unknown field by its whole name: as long as the request, and of any characters."""
+    if not isinstance(error, msgspec.MsgspecError):
+        return type(error).__name__
+    said = str(error)
+    return "Object contains an unknown field" if said.startswith(_UNKNOWN_FIELD) else said
 
 
 def _names(body: bytes) -> list[str]:

@@ -6,6 +6,7 @@ The work is counted, not timed: signatures that are verified, texts that are par
 from __future__ import annotations
 
 import gc
+import io
 import json
 import sys
 import time
@@ -16,12 +17,12 @@ import pytest
 from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
-from queueing.errors import BY_REASON
+from queueing.errors import BY_REASON, SigningError
 from queueing.protocol.grants.grant_request import MAX_REQUEST_BYTES, MAX_TOKEN_CHARACTERS, PATH
 from tests.support.issuer.bad_tokens import ALGORITHMS, BAD, CI, HEADER, MISFITS, STRANGER, raw_token
 from tests.support.issuer.build import Build
 from tests.support.issuer.site import IssuerSite
-from workers.issuer.frames import RequestGrant
+from workers.issuer.frames import LENGTH, Refused, RequestGrant, decode_answer, encode_frame, read_requests
 from workers.issuer.front import Front
 from workers.issuer.identity.refusals import Outcome
 from workers.issuer.identity.used_tokens import UsedTokens
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web_request import BaseRequest
 
-    from workers.issuer.frames import Granted, Judged, Refused
+    from workers.issuer.frames import FromLane
     from workers.issuer.lane_client import LaneClient
 
 KINDS = (
@@ -107,9 +108,11 @@ class FrontSetup:
     def check_room(self) -> None:
         """There is room."""
 
-    async def ask(self, body: bytes, certificate: bytes, *, check: bool) -> Granted | Judged | Refused:
-        """The lane."""
-        return self.issuer.answer(RequestGrant(7, body, certificate, check))
+    async def ask(self, body: bytes, certificate: bytes, *, check: bool) -> FromLane:
+        """The lane, by the frames of both ways: one that cannot be read ends the connection, for all callers."""
+        asked = RequestGrant(7, body, certificate, check)
+        (read,) = read_requests(io.BytesIO(encode_frame(asked)))
+        return decode_answer(encode_frame(self.issuer.answer(read))[LENGTH.size :])
 
     def sign(self, message: bytes) -> bytes:
         """The issuer's key."""
@@ -170,6 +173,27 @@ async def test_a_token_that_another_key_has_used_gets_a_code_a_sentence_and_a_co
     status, error, series = await setup.refusal(Build().request(token))
     assert (status, error["code"], series) == (403, "identity.refused", ("github", Outcome.REPLAYED))
     assert "another key" in error["message"]
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "x" * 31_000, "\x00\x1b[2J\n", "\u0430"], ids=range(4))
+async def test_a_request_with_an_unknown_field_is_refused_with_no_part_of_its_name(
+    setup: FrontSetup, name: str
+) -> None:
+    """However long the name is: a frame that the front cannot read would end the lane, and every other request with it."""
+    body = json.dumps({**json.loads(Build().request(CI.token())), name: 1}, ensure_ascii=False).encode()
+    status, error, series = await setup.refusal(body)
+    assert (status, error["code"], series) == (400, "grant.malformed", ("unknown", Outcome.MALFORMED))
+    assert name not in error["message"]
+    assert len(error["message"]) < 100
+
+
+def test_the_texts_of_a_refusal_are_cut_to_what_the_front_reads() -> None:
+    """Whoever raises a longer one: the other callers' requests are on the same connection."""
+    long = SigningError("x" * 5_000, hint="y" * 5_000)
+    frame = encode_frame(Refused.of(7, long, Outcome.RULE, "github"))
+    answer = decode_answer(frame[LENGTH.size :])
+    assert isinstance(answer, Refused)
+    assert (answer.message, answer.hint) == ("x" * 4096, "y" * 4096)
 
 
 class Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 from typing import TYPE_CHECKING, Final, cast
 
@@ -18,8 +19,9 @@ from tests.support.issuer.build import Build
 from tests.support.issuer.site import IssuerSite
 from tests.support.waiting import turn
 from workers.issuer import front as module
-from workers.issuer.frames import Refused
+from workers.issuer.frames import Refused, RequestGrant, encode_frame, read_requests
 from workers.issuer.front import Front, TenantPlaces
+from workers.issuer.identity.certificates import MAX_CERTIFICATE_BYTES
 from workers.issuer.identity.refusals import Outcome
 from workers.telemetry.edge_metrics import IssuerMetrics
 
@@ -57,6 +59,7 @@ class SlowLane:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.certificates: list[bytes] = []
         self.may_answer = asyncio.Event()
         self.logged_in = True
 
@@ -65,7 +68,8 @@ class SlowLane:
             raise IssuerUnavailable("no lane", retry_after_s=2.0)
 
     async def ask(self, body: bytes, certificate: bytes, *, check: bool) -> Refused:
-        del body, certificate, check
+        del body, check
+        self.certificates.append(certificate)
         self.asked += 1
         await self.may_answer.wait()
         return Refused(1, "identity.refused", "no", "", Outcome.RULE, "github", None)
@@ -177,3 +181,37 @@ async def test_a_body_is_not_received_while_the_lane_takes_none(
     post = Post(setup.bodies["acme"])
     answer = await setup.front.answer(cast("BaseRequest", post))
     assert (post.read, answer.status, answer.headers["Retry-After"]) == (False, 503, "2")
+
+
+class ShowingPost(Post):
+    """A request over TLS, of a client that shows this certificate."""
+
+    def __init__(self, body: bytes, certificate: bytes) -> None:
+        super().__init__(body)
+        self._certificate = certificate
+
+    @property
+    def transport(self) -> ShowingPost:  # type: ignore[override]
+        return self
+
+    def get_extra_info(self, name: str) -> ShowingPost:
+        assert name == "ssl_object"
+        return self
+
+    def getpeercert(self, *, binary_form: bool) -> bytes:
+        assert binary_form
+        return self._certificate
+
+
+@pytest.mark.parametrize("size_bytes", [MAX_CERTIFICATE_BYTES, MAX_CERTIFICATE_BYTES + 1])
+async def test_a_certificate_that_no_frame_has_is_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int
+) -> None:
+    """TLS takes longer ones. In a frame one would end the lane, and every other request with it."""
+    setup = FrontSetup(tmp_path, monkeypatch)
+    setup.lane.may_answer.set()
+    await setup.front.answer(cast("BaseRequest", ShowingPost(setup.bodies["acme"], b"c" * size_bytes)))
+    (asked,) = setup.lane.certificates
+    assert len(asked) == (size_bytes if size_bytes <= MAX_CERTIFICATE_BYTES else 0)
+    frame = encode_frame(RequestGrant(1, setup.bodies["acme"], asked))
+    assert next(read_requests(io.BytesIO(frame))).certificate == asked
