@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from workers.issuer.identity.provider_keys import MAX_KEYS, KeysFile, usable_keys
+from workers.issuer.identity.provider_keys import MAX_KEYS, KeysFile, bare_keys, usable_keys
 from workers.issuer.settings import Url
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def fetch_keys(source: KeySource, now_s: float) -> KeysFile:
     usable, repeated = usable_keys(jwks.keys)
     if not usable and not repeated:
         raise FetchFailed(f"{url} has no key that verifies tokens")
-    return KeysFile(issuer_url=source.issuer_url, fetched_ms=int(now_s * 1000), keys=jwks.keys)
+    return KeysFile(issuer_url=source.issuer_url, fetched_ms=int(now_s * 1000), keys=bare_keys(jwks.keys))
 
 
 def _discovered(issuer_url: str, context: ssl.SSLContext) -> str:
@@ -86,10 +86,10 @@ def _discovered(issuer_url: str, context: ssl.SSLContext) -> str:
 
 def _get(url: str, context: ssl.SSLContext) -> bytes:
     """Body of the answer to a GET. Raises ``FetchFailed`` for anything but 200, and for an answer that is too long or too slow."""
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 443
     ends_s = time.monotonic() + TIMEOUT_S
     try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 443
         with (
             socket.create_connection((host, port), timeout=TIMEOUT_S / 4) as plain,  # of each address
             _cut_at(plain, ends_s),

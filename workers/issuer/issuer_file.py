@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from queueing.config.secrets import secret_path
 from queueing.config.toml import convert, read_toml
@@ -199,7 +200,26 @@ def _table(file: Path, tables: dict[str, Any], name: str, kind: type[Any]) -> An
 
 
 def _provider(file: Path, name: str, table: object) -> ProviderSettings:
-    return convert(file, f"providers.{expect_name(file, f'providers.{name}', name)}", table, ProviderSettings)
+    path = f"providers.{expect_name(file, f'providers.{name}', name)}"
+    provider = convert(file, path, table, ProviderSettings)
+    for key, url in (("issuer_url", provider.issuer_url), ("jwks_url", provider.jwks_url)):
+        if url is not None and not _is_address(url):
+            raise ConfigError(
+                str(file),
+                f"{path}.{key}",
+                "is no address",
+                "Write https://HOST, with a port and a path if need be.",
+            )
+    return provider
+
+
+def _is_address(url: str) -> bool:
+    """Whether the URL has a host, and a port that there can be."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _certificates(file: Path, name: str, table: object) -> CertificatesSettings:

@@ -34,6 +34,12 @@ _CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {
     "ES512": ec.SECP521R1,
 }
 
+_BY_CURVE: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+"""RFC 7518 3.4."""
+
+_MEMBERS: Final = ("kty", "kid", "use", "alg", "crv", "n", "e", "x", "y")
+"""Members of a public key that are texts, and of which it is made (RFC 7517 4, RFC 7518 6)."""
+
 _LEAST_RSA_BITS: Final = 2048
 """RFC 7518 3.3."""
 
@@ -117,6 +123,15 @@ def usable_keys(jwks: Iterable[Mapping[str, Any]]) -> tuple[dict[str, ProviderKe
     return {kid: key for kid, key in by_kid.items() if kid not in repeated}, frozenset(repeated)
 
 
+def bare_keys(jwks: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The keys that can verify tokens, and nothing else of them: what a provider adds is not for a file that the lane reads."""
+    return tuple(
+        {name: jwk[name] for name in _MEMBERS if isinstance(jwk.get(name), str)}
+        for jwk in jwks
+        if _usable(jwk) is not None
+    )
+
+
 def _usable(jwk: Mapping[str, Any]) -> ProviderKey | None:
     """The key; None for one that encrypts, is symmetric, private, of an unknown kind, too short, or damaged."""
     kty, crv, given = jwk.get("kty"), jwk.get("crv"), jwk.get("alg", "")
@@ -127,8 +142,8 @@ def _usable(jwk: Mapping[str, Any]) -> ProviderKey | None:
         return None
     if kty == "RSA":
         algorithm = "RS256"
-    elif kty == "EC" and crv in {"P-256", "P-384", "P-521"}:
-        algorithm = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}[crv]
+    elif kty == "EC" and isinstance(crv, str) and crv in _BY_CURVE:
+        algorithm = _BY_CURVE[crv]
     elif kty == "OKP" and crv == "Ed25519":
         algorithm = "EdDSA"
     else:

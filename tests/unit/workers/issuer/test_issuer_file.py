@@ -94,6 +94,8 @@ def test_each_wrong_table_is_told(folder: Path) -> None:
         "http": {**GOOD["http"], "port": "65536"},
         "providers.github": {"issuer_url": '"http://token.example"'},
         "providers.gitlab": {"issuer_url": '"https://gitlab.example"', "algorithms": '["HS256"]'},
+        "providers.far": {"issuer_url": '"https://far.example"', "jwks_url": '"https://far.example:99999/"'},
+        "providers.nowhere": {"issuer_url": '"https:///keys"'},
         "other": {"x": "1"},
     }
     found = mistakes(folder, text_of({**GOOD, **changed}))
@@ -101,8 +103,10 @@ def test_each_wrong_table_is_told(folder: Path) -> None:
         "http.port",
         "issuer.grant_s",
         "other",
+        "providers.far.jwks_url",
         "providers.github.issuer_url",
         "providers.gitlab.algorithms[0]",
+        "providers.nowhere.issuer_url",
     ]
 
 
