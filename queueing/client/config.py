@@ -126,7 +126,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             return
         if own == (None, None) and self.identity is not None and self.issuer is not None:
             self.identity.checked(file)
-            self.issuer.checked(file)
+            self.issuer.checked(file, self.identity)
             return
         missing = next((name for name in ("client", "private_key_file") if getattr(self, name) is None), "")
         if granted == (None, None):

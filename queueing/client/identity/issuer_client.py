@@ -68,7 +68,7 @@ class IssuerClient:
     async def _ask(self, path: str, request: GrantRequest) -> Answer:
         url = self._url + path
         message = Request(url=url, headers=_HEADERS, body=encode_json(request), most_bytes=MAX_ANSWER_BYTES)
-        tls = self._tls() if url.startswith("https:") else None
+        tls = self._tls() if self._issuer.has_tls else None
         try:
             return await send(message, timeout_s=self._issuer.timeout_s, tls=tls)
         except RequestFailed as error:

@@ -32,6 +32,20 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Keys of which a platform needs one."""
 
+_TAKES: Final[Mapping[str, str]] = {
+    "github": "audience",
+    "gitlab": "variable",
+    "azure": "service_connection",
+    "jenkins": "variable file",
+    "kubernetes": "file",
+    "file": "file",
+    "command": "command",
+    "spiffe": "file",
+}
+"""Sources of a token that a platform has, among ``_SOURCES``."""
+
+_SOURCES: Final = ("audience", "variable", "file", "command", "service_connection")
+
 _Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 
 
@@ -70,6 +84,13 @@ class IdentitySettings(
             raise ConfigError(
                 file, "identity", f"{wanted} is missing", f'`from = "{self.platform}"` needs it.'
             )
+        for name in _SOURCES:
+            if getattr(self, name) and name not in _TAKES[self.platform].split():
+                problem = f'is none of `from = "{self.platform}"`, and would be ignored'
+                raise ConfigError(file, f"identity.{name}", problem, "Remove it, or correct `from`.")
+        if self.variable and self.file:
+            problem = "`variable` and `file` are two sources of the token"
+            raise ConfigError(file, "identity", problem, "Name the one that the build has.")
         if self.command and not self.command[0]:
             raise ConfigError(file, "identity.command[0]", "is empty", "Name the program to run.")
         if self.bound and self.platform != "github":
@@ -100,11 +121,31 @@ class IssuerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ca_file: _Path | None = None
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=300)] = 15.0
 
-    def checked(self, file: str) -> IssuerSettings:
-        """Check and return the settings; raises ``ConfigError`` for an address that is none, or would send tokens in the clear."""
-        problem = url_problem(self.url)
+    @property
+    def has_tls(self) -> bool:
+        """Whether the address is one of HTTPS; schemes have no case (RFC 3986 3.1)."""
+        return urlsplit(self.url).scheme == "https"
+
+    def checked(self, file: str, identity: IdentitySettings) -> IssuerSettings:
+        """Check and return the settings; raises ``ConfigError`` for an address that is none, or would send tokens in the clear.
+
+        So it does for plain HTTP beside a certificate of ``identity`` or authorities: without TLS neither is shown nor asked.
+        """
+        problem = "has a query, which has no place in requests" if "?" in self.url else url_problem(self.url)
         if problem is not None:
             raise ConfigError(file, "issuer.url", problem, "Write https://HOST[:PORT].")
+        unused = (
+            "identity.certificate_file"
+            if identity.certificate_file
+            else "issuer.ca_file"
+            if self.ca_file
+            else ""
+        )
+        if unused and not self.has_tls:
+            problem = f"is plain HTTP, over which `{unused}` is of no use"
+            raise ConfigError(
+                file, "issuer.url", problem, f"Write https://HOST[:PORT], or remove `{unused}`."
+            )
         return self
 
     def relative_to(self, base: Path) -> IssuerSettings:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import base64
 import os
+import ssl
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from queueing.client.config import ClientConfig
+from queueing.client.identity import issuer_client
 from queueing.client.identity.credentials import StaticIdentity
 from queueing.client.identity.grants import GrantedIdentity
+from queueing.client.identity.issuer_client import IssuerClient
 from queueing.client.identity.opening import identity_of
+from queueing.client.identity.requests import Request, RequestFailed
 from queueing.client.identity.settings import url_problem
-from queueing.errors import ConfigError
+from queueing.errors import ConfigError, IssuerUnavailable
 from queueing.protocol.client_keys import ClientKey
+from queueing.protocol.grants.grant_request import GrantRequest
 from tests.support.fakes.config_files import p256_key
 
 HEAD = f"""
@@ -26,6 +32,8 @@ IDENTITY = """
 identity = { from = "file", file = "token" }
 issuer = { url = "https://issuer.example:8443", ca_file = "ca.pem" }
 """
+PLAIN = IDENTITY.replace("https://issuer.example", "http://localhost")
+PAIR = 'certificate_file = "c", private_key_file = "k"'
 REDIS = '\n[redis]\nhost = "localhost"\n'
 
 
@@ -66,6 +74,20 @@ def test_a_client_with_an_identity_needs_no_key(tmp_path: Path) -> None:
         ),
         (IDENTITY.replace('file = "token"', 'file = "t", certificate_file = "c"'), "identity", "one pair"),
         (IDENTITY.replace('file = "token"', 'file = "t", variable = "A B"'), "identity.variable", ""),
+        (IDENTITY.replace('8443"', '8443?a=b"'), "issuer.url", "query"),
+        (PLAIN, "issuer.url", "`issuer.ca_file`"),
+        (PLAIN.replace('"token"', f'"token", {PAIR}'), "issuer.url", "`identity.certificate_file`"),
+        (
+            PLAIN.replace('from = "file", file = "token"', f'from = "spiffe", {PAIR}')
+            .replace(', ca_file = "ca.pem"', ""),
+            "issuer.url",
+            "`identity.certificate_file`",
+        ),
+        (
+            IDENTITY.replace('from = "file", file', 'from = "jenkins", variable = "TOKEN", file'),
+            "identity",
+            "two sources",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named(tmp_path: Path, text: str, key: str, words: str) -> None:
@@ -75,6 +97,63 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, key: str, words: str) -> 
     assert caught.value.key == key
     assert words in caught.value.problem
     assert caught.value.remedy
+
+
+SOURCES = {
+    "audience": '"https://sign.example"',
+    "variable": '"TOKEN"',
+    "file": '"token"',
+    "command": '["token"]',
+    "service_connection": '"0a-1b"',
+}
+TAKEN = {
+    "github": ["audience"],
+    "gitlab": ["variable"],
+    "azure": ["service_connection"],
+    "jenkins": ["variable", "file"],
+    "kubernetes": ["file"],
+    "file": ["file"],
+    "command": ["command"],
+    "spiffe": ["file"],
+}
+
+
+@pytest.mark.parametrize("platform", TAKEN)
+def test_a_source_of_another_platform_is_a_mistake(tmp_path: Path, platform: str) -> None:
+    """It would be ignored, or taken instead of the one that is meant."""
+    for own in TAKEN[platform]:
+        text = f'from = "{platform}", {own} = {SOURCES[own]}'
+        load(tmp_path, IDENTITY.replace('from = "file", file = "token"', text))
+        for other in SOURCES.keys() - set(TAKEN[platform]):
+            more = f"{text}, {other} = {SOURCES[other]}"
+            with pytest.raises(ConfigError, match="would be ignored") as caught:
+                load(tmp_path, IDENTITY.replace('from = "file", file = "token"', more))
+            assert caught.value.key == f"identity.{other}"
+
+
+def test_plain_http_to_this_host_is_taken_where_nothing_needs_tls(tmp_path: Path) -> None:
+    """For trials."""
+    issuer = load(tmp_path, PLAIN.replace(', ca_file = "ca.pem"', "")).issuer
+    assert issuer is not None
+    assert not issuer.has_tls
+
+
+async def test_a_scheme_has_no_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Authorities and certificates are those of the file, however HTTPS is written."""
+    config = load(tmp_path, IDENTITY.replace("https", "HTTPS").replace(', ca_file = "ca.pem"', ""))
+    assert config.identity is not None
+    assert config.issuer is not None
+    contexts: list[ssl.SSLContext | None] = []
+
+    async def send(_: Request, *, timeout_s: float, tls: ssl.SSLContext | None) -> NoReturn:
+        contexts.append(tls)
+        raise RequestFailed(f"{timeout_s}")
+
+    monkeypatch.setattr(issuer_client, "send", send)
+    request = GrantRequest(token="t", public_key=bytes(32), proof=bytes(64), tenant="acme")
+    with pytest.raises(IssuerUnavailable):
+        await IssuerClient(config.issuer, config.identity).request(request)
+    assert [type(each) for each in contexts] == [ssl.SSLContext]
 
 
 @pytest.mark.parametrize(
