@@ -30,7 +30,7 @@ class Randomness(Protocol):
 def wait_after(error: SigningError, randomness: Randomness = random) -> float:
     """Wait after a refusal, in seconds: the advised time and up to half as much again."""
     advised_s = _USUAL_WAIT_S if error.retry_after_s is None else error.retry_after_s
-    return min(max(advised_s, _LEAST_WAIT_S), _MOST_WAIT_S) * (1.0 + 0.5 * randomness.random())
+    return min(max(_LEAST_WAIT_S, advised_s), _MOST_WAIT_S) * (1.0 + 0.5 * randomness.random())
 
 
 def backoff_s(failures: int, *, first_s: float, most_s: float, at_random: float) -> float:
@@ -58,6 +58,10 @@ class Backoff:
         return backoff_s(
             self._failures, first_s=self.first_s, most_s=self.most_s, at_random=self.randomness.random()
         )
+
+    def after_s(self, error: SigningError) -> float:
+        """The next wait, or the time that the error advises, where it is longer; the advice counts up to 300 s."""
+        return max(self.next_s(), min(error.retry_after_s or 0.0, _MOST_WAIT_S))
 
     def reset(self) -> None:
         """Start over after a success."""

@@ -7,6 +7,7 @@ arq's field names: ``t`` try, ``f`` function, ``a`` args, ``k`` kwargs, ``et`` e
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from enum import IntEnum
 from typing import Annotated, Any, Final
@@ -80,8 +81,10 @@ class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
         return cls(code=error.reason, message=error.message, retry_after_s=error.retry_after_s)
 
     def error(self) -> SigningError:
-        """The error of this note."""
-        return from_reason(self.code, self.message, retry_after_s=self.retry_after_s)
+        """The error of this note. A time that is none (negative, infinite, NaN) is no advice: a wait of NaN would hold up every timer."""
+        wait_s = self.retry_after_s
+        is_time = wait_s is not None and 0 <= wait_s < math.inf
+        return from_reason(self.code, self.message, retry_after_s=wait_s if is_time else None)
 
 
 class JobOutcome(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,12 @@ _MOST_RESULT_BYTES: Final = 1024 * 1024
 _NO_JOB: Final = QueuedState(result=None, has_job=False, due_ms=None, leased=False)
 _NO_WAIT: Final = QueueWait(QueuePosition(queued=0, in_work=0, ahead=None, retry_in_s=None), None)
 _NO_CAPS: Final = RemainingCapacity(backlog_digests=None, backlog_bytes=None, budget_digests=None)
+_LOOKED_UP_AT_ONCE: Final = 16
+"""Jobs of one look-up whose results all go into one answer: at most 64 MiB, of which no more than 8 are sent."""
+
+_STATE_BYTES: Final = 32
+"""Above what an answer has for each job beside its value."""
+
 _READ_AT_ONCE: Final = 16
 """Envelopes read before the loop may turn: 16 x 15 us, or 300 us of the largest ones."""
 
@@ -155,8 +162,13 @@ class Endpoints:
     async def _states(self, queue: TenantQueue, body: bytes) -> Reply:
         request = messages.decoded(body, messages.IdsRequest)
         ours, _ = _split(queue.tenant, request.job_ids)
-        states = await queue.access.look_up(ours, confirmed=queue.access.confirms) if ours else []
-        known = dict(zip(ours, states, strict=True))
+        size = _AnswerSize(request.job_ids)
+        known: dict[str, QueuedState] = {}
+        for part in _parts(ours, _LOOKED_UP_AT_ONCE):
+            states = await queue.access.look_up(part, confirmed=queue.access.confirms)
+            for job_id, state in zip(part, states, strict=True):
+                size.add(job_id, state.result)
+                known[job_id] = state
         return Reply(
             messages.encoded(
                 [messages.JobStateMessage.of(known.get(job_id, _NO_JOB)) for job_id in request.job_ids]
@@ -172,8 +184,14 @@ class Endpoints:
     async def _receipts(self, queue: TenantQueue, body: bytes) -> Reply:
         request = messages.decoded(body, messages.IdsRequest)
         _refuse_foreign(queue.tenant, request.job_ids)
-        proofs = await queue.access.receipts(request.job_ids) if request.job_ids else []
-        return Reply(messages.encoded(proofs))
+        ours, _ = _split(queue.tenant, request.job_ids)
+        size = _AnswerSize(request.job_ids)
+        known: dict[str, bytes | None] = {}
+        for part in _parts(ours, messages.MOST_JOBS):
+            for job_id, proof in zip(part, await queue.access.receipts(part), strict=True):
+                size.add(job_id, proof)
+                known[job_id] = proof
+        return Reply(messages.encoded([known[job_id] for job_id in request.job_ids]))
 
     async def _waiting(self, queue: TenantQueue, body: bytes) -> Reply:
         ours, _ = _split(queue.tenant, messages.decoded(body, messages.IdsRequest).job_ids)
@@ -206,6 +224,28 @@ def _split(tenant: str, job_ids: Sequence[str]) -> tuple[list[str], list[str]]:
     each = list(dict.fromkeys(job_ids))
     ours = [job_id for job_id in each if tenant_of_job_id(job_id) == tenant]
     return ours, [job_id for job_id in each if tenant_of_job_id(job_id) != tenant]
+
+
+def _parts(job_ids: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    """The ids, so many at a time: what is read of them is in memory before its size is known."""
+    for first in range(0, len(job_ids), most):
+        yield job_ids[first : first + most]
+
+
+class _AnswerSize:
+    """Size of an answer that has a value for each id of a request, in its order: an id that is there twice has it twice."""
+
+    def __init__(self, job_ids: Sequence[str]) -> None:
+        self._times = Counter(job_ids)
+        self._size_bytes = len(job_ids) * _STATE_BYTES
+
+    def add(self, job_id: str, value: bytes | None) -> None:
+        """Add the value of an id. Raises ``EnvelopeMalformed`` where no client reads so long an answer."""
+        self._size_bytes += self._times[job_id] * len(value or b"")
+        if self._size_bytes > messages.LARGEST_ANSWER_BYTES:
+            raise EnvelopeMalformed(
+                f"the answer has more than {messages.LARGEST_ANSWER_BYTES} bytes: ask for fewer jobs at a time"
+            )
 
 
 def _refuse_foreign(tenant: str, job_ids: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import msgspec
 
-from queueing.client.delivery.relay_messages import MESSAGE_TYPE
+from queueing.client.delivery.relay_messages import LARGEST_ANSWER_BYTES, MESSAGE_TYPE
 from queueing.client.delivery.relay_tls import RelayTls, RelayTlsFiles
 from queueing.errors import ConfigError, QueueUnavailable, SigningError
 from queueing.protocol.jobs import WireError
@@ -27,9 +27,6 @@ IDLE_S: Final = 8.0
 """A connection that was idle for so long is not used again: the relay closes it after ten."""
 
 _CONNECTIONS: Final = 16
-_MOST_ANSWER_BYTES: Final = 8 * 1024 * 1024
-"""Above the largest answer: one result (4 MiB), or as many as fit into 1 MiB."""
-
 MOST_REFUSAL_BYTES: Final = 16 * 1024
 """Above the longest refusal: a few sentences, which are shown to people."""
 
@@ -111,7 +108,7 @@ class RelayConnection:
             raw = bytearray()
             async for part in answer.content.iter_chunked(256 * 1024):
                 raw += part
-                if len(raw) > _MOST_ANSWER_BYTES:
+                if len(raw) > LARGEST_ANSWER_BYTES:
                     raise aiohttp.ClientPayloadError("the answer is longer than any of a relay")
             return answer.status, answer.content_type, bytes(raw)
 

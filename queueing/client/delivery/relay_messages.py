@@ -34,6 +34,9 @@ MESSAGE_TYPE: Final = "application/msgpack"
 MOST_BODY_BYTES: Final = 1024 * 1024
 """Largest body of a request that a relay reads."""
 
+LARGEST_ANSWER_BYTES: Final = 8 * 1024 * 1024
+"""Largest answer that a client reads: one result has 4 MiB at most, and several are cut to 1 MiB."""
+
 MOST_JOBS: Final = 128
 """Envelopes of one submit: as many as a client sends to Redis in a round trip."""
 

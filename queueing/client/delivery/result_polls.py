@@ -116,7 +116,7 @@ class ResultPolls:
                 job_ids, wait_ms=WAIT_MS, check=self._pending.is_any_unsure(job_ids)
             )
         except QueueUnavailable as error:
-            wait_s = max(self._backoff.next_s(), error.retry_after_s or 0.0)
+            wait_s = self._backoff.after_s(error)
             _log.warning("results cannot be fetched, next try in %.1f s: %s", wait_s, error)
             await asyncio.sleep(wait_s)
             return

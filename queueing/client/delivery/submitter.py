@@ -111,7 +111,7 @@ class Submitter:
         for job in jobs:
             job.trouble = error
         self._outbox.extendleft(reversed(jobs))
-        wait_s = max(self._backoff.next_s(), error.retry_after_s or 0.0)
+        wait_s = self._backoff.after_s(error)
         _log.warning("%d envelopes wait, next try in %.1f s: %s", len(self._outbox), wait_s, error)
         await asyncio.sleep(wait_s)
 

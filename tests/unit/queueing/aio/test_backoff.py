@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from queueing.aio.backoff import Backoff, backoff_s, wait_after
-from queueing.errors import LimitRate
+from queueing.errors import LimitRate, QueueUnavailable
 from tests.support.clocks.fixed_random import FixedRandom
 
 
@@ -28,7 +30,8 @@ def test_backoff_doubles_up_to_its_most() -> None:
 
 
 @pytest.mark.parametrize(
-    "advised_s, least_s, most_s", [(None, 5.0, 7.5), (2.0, 2.0, 3.0), (0.0, 0.1, 0.15), (1e9, 300.0, 450.0)]
+    "advised_s, least_s, most_s",
+    [(None, 5.0, 7.5), (2.0, 2.0, 3.0), (0.0, 0.1, 0.15), (1e9, 300.0, 450.0), (math.nan, 0.1, 0.15)],
 )
 def test_a_refused_caller_waits_the_advised_time_and_up_to_half_as_much_again(
     advised_s: float | None, least_s: float, most_s: float
@@ -37,3 +40,12 @@ def test_a_refused_caller_waits_the_advised_time_and_up_to_half_as_much_again(
     refusal = LimitRate(retry_after_s=advised_s)
     assert wait_after(refusal, FixedRandom(0.0)) == pytest.approx(least_s)
     assert wait_after(refusal, FixedRandom(1.0)) == pytest.approx(most_s)
+
+
+@pytest.mark.parametrize(
+    "advised_s, wait_s", [(None, 2.0), (1.0, 2.0), (9.0, 9.0), (1e300, 300.0), (-1.0, 2.0)]
+)
+def test_a_backoff_follows_advice_that_is_longer(advised_s: float | None, wait_s: float) -> None:
+    """Up to 300 s, so that no answer of a relay stops a client that could be served again."""
+    backoff = Backoff(first_s=2.0, randomness=FixedRandom(1.0))
+    assert backoff.after_s(QueueUnavailable(retry_after_s=advised_s)) == wait_s

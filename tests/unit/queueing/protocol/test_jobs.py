@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import pickle
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queueing.errors import EnvelopeMalformed, FunctionUnknown, KeyUnknown, ResultInvalid
+from queueing.errors import EnvelopeMalformed, FunctionUnknown, KeyUnknown, LimitRate, ResultInvalid
 from queueing.protocol.jobs import (
     ArqResult,
     JobHints,
@@ -128,6 +129,16 @@ def test_results_come_back_typed() -> None:
     assert isinstance(decode_result(result()).outcome, KeyUnknown)
     unknown = decode_result(result(r=WireError("no.such.code")))
     assert isinstance(unknown.outcome, ResultInvalid)
+
+
+@pytest.mark.parametrize(
+    "sent_s, read_s", [(2.5, 2.5), (0.0, 0.0), (-1.0, None), (math.nan, None), (math.inf, None), (None, None)]
+)
+def test_a_time_that_is_none_is_no_advice(sent_s: float | None, read_s: float | None) -> None:
+    """The owner of Redis or of a relay writes what it likes: a timer of NaN would keep all others from firing."""
+    read = decode_result(result(r=WireError("limit.rate", retry_after_s=sent_s))).outcome
+    assert isinstance(read, LimitRate)
+    assert read.retry_after_s == read_s
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x80", pickle.dumps(Exploding()), result()[:-30], b"\x81\xa1s\xc3"])

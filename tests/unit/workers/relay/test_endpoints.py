@@ -51,6 +51,7 @@ class Queue:
         self.answers: list[Receipt] = []
         self.polled: list[tuple[list[str], float]] = []
         self.looked_up: list[str] = []
+        self.result: bytes | None = None
         self.placed: list[list[str]] = []
         self.access = self
 
@@ -65,14 +66,15 @@ class Queue:
 
     async def look_up(self, job_ids: Sequence[str], *, confirmed: bool) -> list[QueuedState]:
         self.looked_up += job_ids
-        return [QUEUED] * len(job_ids)
+        return [QueuedState(self.result, QUEUED.has_job, QUEUED.due_ms, QUEUED.leased)] * len(job_ids)
 
     async def cancel(self, client: str, job_ids: Sequence[str], *, now_ms: int) -> list[CancelStatus]:
         del client, now_ms
         return [CancelStatus.CANCELLED] * len(job_ids)
 
     async def receipts(self, job_ids: Sequence[str]) -> list[bytes | None]:
-        return [None] * len(job_ids)
+        self.looked_up += job_ids
+        return [self.result] * len(job_ids)
 
     async def queue_wait(self, job_ids: Sequence[str]) -> QueueWait:
         self.placed.append(list(job_ids))
@@ -351,3 +353,29 @@ async def test_of_a_poll_that_is_shed_nothing_but_the_tenant_is_decoded(tenants:
     assert shed.value.cause == full
     with pytest.raises(EnvelopeMalformed):
         await made.endpoints.post(messages.RESULTS, messages.encoded(["acme", "rubbish"]))
+
+
+@pytest.mark.parametrize("path", [messages.STATES, messages.RECEIPTS])
+async def test_no_answer_is_longer_than_a_client_reads(setup: EndpointSetup, path: str) -> None:
+    """Else one job of a large result, named a thousand times, would fill the memory of the relay."""
+    twice, often = [OURS] * 2, [OURS] * messages.MOST_IDS
+    setup.queue.result = bytes(messages.LARGEST_ANSWER_BYTES // 2 - 100)
+    reply = await setup.endpoints.post(path, messages.encoded(messages.IdsRequest("acme", tuple(twice))))
+    assert len(reply.body) <= messages.LARGEST_ANSWER_BYTES
+    setup.queue.looked_up = []
+    each = tuple(f"{{acme}}{number:032}" for number in range(messages.MOST_IDS))
+    for ids in (tuple(often), each):
+        with pytest.raises(EnvelopeMalformed, match="ask for fewer jobs"):
+            await setup.endpoints.post(path, messages.encoded(messages.IdsRequest("acme", ids)))
+    assert len(setup.queue.looked_up) <= 1 + messages.MOST_JOBS, "the rest is not read from Redis"
+    assert setup.admission.requests == 0
+
+
+@pytest.mark.parametrize("path", [messages.STATES, messages.RECEIPTS])
+async def test_an_answer_has_a_value_for_each_id_in_their_order(setup: EndpointSetup, path: str) -> None:
+    """Also for one that is there twice, and more of them than are looked up at once."""
+    setup.queue.result = b"value"
+    each = [f"{{acme}}{number:032}" for number in range(300)]
+    reply = await setup.endpoints.post(path, messages.encoded(messages.IdsRequest("acme", (*each, *each))))
+    assert setup.queue.looked_up == each
+    assert len(messages.decoded(reply.body, list[object])) == 600
