@@ -7,6 +7,7 @@ is verified here. A certificate is an identity as a token is: its claims are ``s
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,9 @@ URL_PREFIX: Final = "x509:"
 
 _MAX_SPIFFE_ID: Final = 2048
 """SPIFFE-ID 2.3."""
+
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9._-]+\Z")
+"""SPIFFE-ID 2.2. No per cent sign: `%2F` would be a slash that no pattern sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,8 @@ def _claims(authority: Authority, uris: list[str], hosts: list[str]) -> dict[str
         return {"spiffe_id": _spiffe_id(uris[0], authority.trust_domain)}
     if len(hosts) != 1:
         raise _refused(f"the certificate has {len(hosts)} DNS names: an identity is exactly one")
+    if "*" in hosts[0]:
+        raise _refused("the certificate's DNS name is a pattern of many: an identity is exactly one")
     return {"dns": hosts[0]}
 
 
@@ -118,8 +124,10 @@ def _spiffe_id(uri: str, trust_domain: str) -> str:
     canonical = f"spiffe://{trust_domain}{path}"
     if len(uri) > _MAX_SPIFFE_ID or uri != canonical or not path.startswith("/"):
         raise _refused("the certificate's URI is no SPIFFE ID of the authority's trust domain")
-    if any(segment in {"", ".", ".."} for segment in path[1:].split("/")):
-        raise _refused("the certificate's SPIFFE ID has an empty or a relative path segment")
+    if any(segment in {".", ".."} or not _SEGMENT.match(segment) for segment in path[1:].split("/")):
+        raise _refused(
+            "the certificate's SPIFFE ID has a path segment that is empty or relative, or has other characters than a-z, A-Z, 0-9, `.`, `_`, `-`"
+        )
     return uri
 
 

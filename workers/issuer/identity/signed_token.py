@@ -166,7 +166,7 @@ def _key(header: _Header, provider: Provider, keys: ProviderKeys | None, now_s: 
         raise TokenRefused(Outcome.KEY, f"{provider.name} has two keys of the token's `kid`: none is used")
     key = keys.by_kid.get(header.kid)
     if key is None:
-        if now_s - keys.fetched_ms / 1000 > REFRESH_S:
+        if abs(now_s - keys.fetched_ms / 1000) > REFRESH_S:  # of the future: the clock was set back
             raise UnknownKey(provider.name)
         raise TokenRefused(Outcome.KEY, f"{provider.name} has no key of the token's `kid`")
     return key

@@ -65,7 +65,12 @@ def test_a_hosts_certificate_is_its_dns_name() -> None:
         (lambda: MESH.issue(uri("spiffe://x@build.example/ns/ci")), "no SPIFFE ID"),
         (lambda: MESH.issue(uri("spiffe://build.example/ns//ci")), "path segment"),
         (lambda: MESH.issue(uri("spiffe://build.example/ns/../ci")), "path segment"),
+        (lambda: MESH.issue(uri("spiffe://build.example/ns%2Fci")), "path segment"),
+        (lambda: MESH.issue(uri("spiffe://build.example/ns/ci;x")), "path segment"),
+        (lambda: MESH.issue(uri("spiffe://build.example/ns/*")), "path segment"),
+        (lambda: MESH.issue(uri("spiffe://build.example/ns/ci/")), "path segment"),
         (lambda: HOSTS.issue(uri(SPIFFE)), "0 DNS names"),
+        (lambda: HOSTS.issue(x509.DNSName("*.example")), "pattern"),
         (lambda: HOSTS.issue(x509.DNSName("a.example"), x509.DNSName("b.example")), "2 DNS names"),
     ],
 )
