@@ -11,6 +11,7 @@ active_job           a claimed job, from claim to result
 active_jobs          register of the jobs that the worker has claimed and not settled
 patience             word on a terminal about a long wait
 host_socket          unix sockets between processes of one host
+subject_shares       shares of tenants and subjects in places of one kind
 job_result           encoding of a finished job: result, dead letter
 relay/               HTTPS for clients that have no Redis
 intake/              claim loop: which tenants are claimed, when, and how much

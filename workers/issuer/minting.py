@@ -167,7 +167,8 @@ class Issuer:
         now_s = self._clock()
         body = encode_body(grant)
         if identity.use_id is not None:
-            self._used.bind(identity.use_id, request.public_key, ends_s=identity.ends_s, now_s=now_s)
+            holder = grant.tenant, identity.provider, grant.subject
+            self._used.bind(identity.use_id, request.public_key, holder, ends_s=identity.ends_s, now_s=now_s)
         sealed = self._seal(body)
         log.info(
             "issuer.granted",

@@ -10,20 +10,24 @@ keyed hash of this process does (SipHash, 64 bits), in a third of the time: two 
 from __future__ import annotations
 
 import heapq
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import GrantExhausted, LimitRate
+from workers.subject_shares import SubjectShares
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from queueing.protocol.envelope import UnverifiedEnvelope
     from queueing.protocol.grants.grant import Grant
+    from workers.subject_shares import Subject
 
 MOST_GRANTS: Final = 65_536
-"""Grants of one process that have not expired: some hundred builds a second for a quarter of an hour."""
+"""Grants of one process that have not expired: some hundred builds a second for a quarter of an hour. Builds may get a grant for each
+digest, so each tenant and each subject has a share of them.
+"""
 
 MOST_CONTENTS: Final = 262_144
 """Contents that are known; of those that are forgotten a repetition is counted again: a grant permits less then, never more. About 100
@@ -34,11 +38,6 @@ _FORGOTTEN: Final = 8
 
 KEPT_MS: Final = 300_000
 """Time for which a count is kept after the end of its grant: more than clocks may differ."""
-
-_TIMES: Final = 3
-"""A tenant has at most three times as many grants as are free beside them, three quarters of all if it is alone: its builds, which may
-get a grant for each digest, leave room for those of others.
-"""
 
 _FORGET_MS: Final = 60_000
 """Time between two searches for grants that have ended."""
@@ -70,10 +69,9 @@ class GrantUsage:
     """Counts of the grants in use. ``elsewhere``: digests of other hosts, as far as they are known."""
 
     def __init__(self, *, most_grants: int = MOST_GRANTS, most_contents: int = MOST_CONTENTS) -> None:
-        self._most_grants = most_grants
         self._most_contents = most_contents
         self._used: dict[GrantName, _Used] = {}
-        self._of_tenant: Counter[str] = Counter()
+        self._shares = SubjectShares(most_grants)
         self._contents = 0
         self._forget_at_ms = 0
 
@@ -82,7 +80,7 @@ class GrantUsage:
 
         ``reserved``: digests of jobs under way. Raises ``GrantExhausted`` (final) where the cap does not permit them, and
         ``LimitRate`` (retryable) where it may when those jobs have ended, or where this process counts too many grants, of all
-        tenants or of this one.
+        tenants, of this one or of the grant's subject.
         """
         used = self._known(name_of(grant), grant)
         if content in used.contents:
@@ -125,7 +123,7 @@ class GrantUsage:
     def set_elsewhere(self, name: GrantName, digests: int, grant: Grant | None = None) -> None:
         """Set the number of digests that other hosts have signed; of a grant that is not known only where ``grant`` gives it."""
         used = self._used.get(name)
-        if used is None and grant is not None and self._has_room(name):
+        if used is None and grant is not None and self._shares.may_take(_subject(name, grant.subject)):
             used = self._keep(name, _Used(grant.expires_ms, grant.subject))
         if used is not None:
             used.elsewhere = max(digests, 0)
@@ -136,8 +134,7 @@ class GrantUsage:
             if used.expires_ms + KEPT_MS <= now_ms:
                 self._contents -= len(used.contents)
                 del self._used[name]
-                self._of_tenant[name[0]] -= 1
-        self._of_tenant = +self._of_tenant
+                self._shares.give_back(_subject(name, used.subject))
 
     def __iter__(self) -> Iterator[GrantName]:
         return iter(self._used)
@@ -150,17 +147,13 @@ class GrantUsage:
         used = self._used.get(name)
         if used is not None:
             return used
-        if not self._has_room(name):
+        if not self._shares.may_take(_subject(name, grant.subject)):
             raise LimitRate("too many grants are in use on this host", retry_after_s=_RETRY_S)
         return _Used(grant.expires_ms, grant.subject)
 
-    def _has_room(self, name: GrantName) -> bool:
-        """Whether one more grant of this one's tenant may be counted."""
-        return self._of_tenant[name[0]] < _TIMES * (self._most_grants - len(self._used))
-
     def _keep(self, name: GrantName, used: _Used) -> _Used:
         if name not in self._used:
-            self._of_tenant[name[0]] += 1
+            self._shares.take(_subject(name, used.subject))
         self._used[name] = used
         return used
 
@@ -213,6 +206,11 @@ class _Contents:
         heapq.heapreplace(self._subjects, (size + forgotten, number, grants))
         self.size -= forgotten
         return forgotten
+
+
+def _subject(name: GrantName, subject: str) -> Subject:
+    tenant, issuer, _ = name
+    return tenant, issuer, subject
 
 
 def _check_cap(grant: Grant, used: _Used, digests: int, reserved: int) -> None:

@@ -5,25 +5,30 @@ A file of records of one length, appended to and synced before a grant is signed
     SHA-256 of the token's identity (32) | SHA-256 of the key (32) | Unix time at which it ends (8) | CRC-32 of these (4)
 
 Only tokens that a rule has allowed are recorded, so a stranger cannot fill it; when it is full, grants wait rather than that a
-token is forgotten.
+token is forgotten. A build may ask its provider for any number of tokens: each tenant and each subject has a share of the places.
+The file does not name them: tokens of a former process take places, and count for no tenant.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from queueing.errors import ConfigError, IssuerUnavailable
 from queueing.files.durable_file import replace_durably
 from queueing.files.regular_file import read_regular
 from workers.issuer.identity.refusals import Outcome, TokenRefused
+from workers.subject_shares import SubjectShares
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from workers.subject_shares import Subject
 
 _RECORD: Final = struct.Struct(">32s32sQ")
 _CRC: Final = struct.Struct(">I")
@@ -32,8 +37,22 @@ RECORD_BYTES: Final = _RECORD.size + _CRC.size
 MOST_TOKENS: Final = 200_000
 """Tokens that have not ended: about 60 MB of memory. A farm of 10,000 builds an hour with tokens of an hour has 10,000."""
 
+_FORGET_S: Final = 1.0
+"""Time between two searches for tokens that have ended: each looks at all."""
+
+_FORMER: Final = ("", "", "")
+"""Holder of the tokens of a former process."""
+
 _COMPACT_AT_LEAST: Final = 4096
 """Records below which the file is not worth a rewrite; then it is rewritten when it has doubled."""
+
+
+class _Used(NamedTuple):
+    """Use of a token: SHA-256 of its key, Unix time of its end, and whose it is."""
+
+    key_sha256: bytes
+    ends_s: int
+    holder: Subject
 
 
 class UsedTokens:
@@ -42,7 +61,9 @@ class UsedTokens:
     def __init__(self, file: Path, now_s: float, *, most: int = MOST_TOKENS) -> None:
         self._file = file
         self._most = most
-        self._tokens: dict[bytes, tuple[bytes, int]] = {}
+        self._tokens: dict[bytes, _Used] = {}
+        self._shares = SubjectShares(most)
+        self._forgot_s = -math.inf
         self._records = 0
         self._compact_at = 0
         self._whole = False
@@ -55,42 +76,46 @@ class UsedTokens:
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def bind(self, use_id: bytes, public_key: bytes, *, ends_s: float, now_s: float) -> None:
+    def bind(self, use_id: bytes, public_key: bytes, holder: Subject, *, ends_s: float, now_s: float) -> None:
         """Give the token to the key, durably, unless it has it already.
 
-        ``use_id``: 32 bytes, those of ``VerifiedIdentity``. Raises ``TokenRefused`` where another key has the token, and
-        ``IssuerUnavailable`` (retryable) where the register is full or cannot be written. One fdatasync for a new token.
+        ``use_id``: 32 bytes, those of ``VerifiedIdentity``. ``holder``: tenant, provider and subject. Raises ``TokenRefused`` where
+        another key has the token, and ``IssuerUnavailable`` (retryable) where the register has no place for the holder, or cannot
+        be written. One fdatasync for a new token.
         """
-        owner = hashlib.sha256(public_key).digest()
+        key_sha256 = hashlib.sha256(public_key).digest()
         known = self._tokens.get(use_id)
         if known is not None:
-            if known[0] == owner:
+            if known.key_sha256 == key_sha256:
                 return
             raise TokenRefused(
                 Outcome.REPLAYED,
                 "the token was used before with another key",
                 hint="A token serves one run of the client: ask the provider for one for each. If this build used it once, it was stolen.",
             )
-        if len(self._tokens) >= self._most:
+        if not self._shares.may_take(holder) and abs(now_s - self._forgot_s) >= _FORGET_S:
             self._forget_ended(now_s)
-        if len(self._tokens) >= self._most:
+        if not self._shares.may_take(holder):
             raise IssuerUnavailable(
-                f"{self._most} tokens are in use, and no more are taken", retry_after_s=60.0
+                "too many tokens of this subject or tenant are in use"
+                if len(self._tokens) < self._most
+                else f"{self._most} tokens are in use, and no more are taken",
+                retry_after_s=60.0,
             )
-        self._append(use_id, owner, int(ends_s) + 1)
+        self._append(use_id, _Used(key_sha256, int(ends_s) + 1, holder))
         if self._records > self._compact_at:
             self._forget_ended(now_s)
             with contextlib.suppress(OSError):  # the token is recorded; the next one tries again
                 self._rewrite()
 
-    def _append(self, use_id: bytes, owner: bytes, ends_s: int) -> None:
+    def _append(self, use_id: bytes, used: _Used) -> None:
         try:
             if not self._whole:
                 self._rewrite()
             self._whole = False  # until the record is on disk in full
             descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
-                written = os.write(descriptor, _encode(use_id, owner, ends_s))
+                written = os.write(descriptor, _encode(use_id, used))
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
@@ -102,11 +127,21 @@ class UsedTokens:
             ) from None
         if not self._whole:
             raise IssuerUnavailable("the register of used tokens was written in part", retry_after_s=10.0)
-        self._tokens[use_id] = owner, ends_s
+        self._keep(use_id, used)
         self._records += 1
 
+    def _keep(self, use_id: bytes, used: _Used) -> None:
+        before = self._tokens.get(use_id)
+        if before is not None:
+            self._shares.give_back(before.holder)
+        self._shares.take(used.holder)
+        self._tokens[use_id] = used
+
     def _forget_ended(self, now_s: float) -> None:
-        self._tokens = {use_id: kept for use_id, kept in self._tokens.items() if kept[1] > now_s}
+        self._forgot_s = now_s
+        for use_id, used in [each for each in self._tokens.items() if each[1].ends_s <= now_s]:
+            del self._tokens[use_id]
+            self._shares.give_back(used.holder)
 
     def _read(self, now_s: float) -> None:
         """Read the file. A record that was cut off by a crash is the last one: its grant was never signed."""
@@ -121,13 +156,13 @@ class UsedTokens:
             (crc,) = _CRC.unpack_from(raw, start + _RECORD.size)
             if zlib.crc32(body) != crc:
                 raise self._damaged(f"the record at byte {start} is damaged")
-            use_id, owner, ends_s = _RECORD.unpack(body)
+            use_id, key_sha256, ends_s = _RECORD.unpack(body)
             if ends_s > now_s:
-                self._tokens[use_id] = owner, ends_s
+                self._keep(use_id, _Used(key_sha256, ends_s, _FORMER))
 
     def _rewrite(self) -> None:
         """Replace the file by one with the tokens in memory. Raises ``OSError``."""
-        records = (_encode(use_id, *kept) for use_id, kept in self._tokens.items())
+        records = (_encode(use_id, used) for use_id, used in self._tokens.items())
         replace_durably(self._file, b"".join(records))
         self._records = len(self._tokens)
         self._compact_at = max(_COMPACT_AT_LEAST, 2 * self._records)
@@ -142,6 +177,6 @@ class UsedTokens:
         )
 
 
-def _encode(use_id: bytes, owner: bytes, ends_s: int) -> bytes:
-    body = _RECORD.pack(use_id, owner, ends_s)
+def _encode(use_id: bytes, used: _Used) -> bytes:
+    body = _RECORD.pack(use_id, used.key_sha256, used.ends_s)
     return body + _CRC.pack(zlib.crc32(body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,7 +121,8 @@ def test_grants_of_two_issuers_and_tenants_are_counted_apart() -> None:
 
 def test_the_grants_of_one_tenant_leave_room_for_those_of_another() -> None:
     """A build may get a grant for each of its digests: its tenant waits then, and no other one. What has ended is room again."""
-    usage, own = GrantUsage(most_grants=8), [grant(grant_id=content(number)) for number in range(8)]
+    usage = GrantUsage(most_grants=8)
+    own = [grant(grant_id=content(number), subject=f"repo:acme/{number}") for number in range(8)]
     for each in own[:6]:
         assert usage.check(each, content(1), 1)
         usage.count(each, content(1), 1)
@@ -132,6 +134,30 @@ def test_the_grants_of_one_tenant_leave_room_for_those_of_another() -> None:
     usage.count(neighbour, content(1), 1)
     usage.forget_expired(own[0].expires_ms + KEPT_MS)
     assert usage.check(own[6], content(1), 1)
+
+
+def test_the_grants_of_one_subject_leave_room_for_those_of_another_of_its_tenant() -> None:
+    """Three quarters of its tenant's room. Another tenant has its own; what has ended is room again."""
+    usage, own = GrantUsage(most_grants=64), [grant(grant_id=content(number)) for number in range(64)]
+
+    def takes(each: Grant) -> bool:
+        with contextlib.suppress(LimitRate):
+            return usage.check(each, content(1), 1) and usage.count(each, content(1), 1)
+        return False
+
+    taken = [each for each in own if takes(each)]
+    assert taken == own[:36], "three quarters of 48"
+    usage.set_elsewhere(name_of(own[40]), 7, own[40])
+    assert len(usage) == 36, "neither by what other hosts have signed"
+    others = [grant(grant_id=content(100 + number), subject="repo:acme/quiet") for number in range(64)]
+    assert [takes(each) for each in others].count(True) == 9, (
+        "three quarters of the 12 that are left to the tenant"
+    )
+    assert takes(grant(issuer="di")), "the same words of another issuer are another subject"
+    assert takes(grant(tenant="globex", subject=own[0].subject))
+    usage.forget_expired(own[0].expires_ms + KEPT_MS)
+    assert not len(usage)
+    assert takes(own[63])
 
 
 def test_a_count_outlives_its_grant_by_minutes() -> None:

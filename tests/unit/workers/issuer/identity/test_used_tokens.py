@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,13 @@ from workers.issuer.identity.used_tokens import RECORD_BYTES, UsedTokens
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from workers.subject_shares import Subject
+
 A, B = bytes([1]) * 32, bytes([2]) * 32
 OURS, THEIRS = b"our key", b"their key"
+HOLDER = ("acme", "github", "repo:acme/app")
+QUIET = ("acme", "github", "repo:acme/quiet")
+NEIGHBOUR = ("globex", "github", "repo:acme/app")
 
 
 @pytest.fixture
@@ -28,24 +34,24 @@ def file(tmp_path: Path) -> Path:
 def test_a_token_belongs_to_the_first_key(file: Path) -> None:
     """The same key may use it again, another one may not."""
     used = UsedTokens(file, 0.0)
-    used.bind(A, OURS, ends_s=100.0, now_s=1.0)
-    used.bind(A, OURS, ends_s=100.0, now_s=2.0)
+    used.bind(A, OURS, HOLDER, ends_s=100.0, now_s=1.0)
+    used.bind(A, OURS, HOLDER, ends_s=100.0, now_s=2.0)
     with pytest.raises(TokenRefused) as caught:
-        used.bind(A, THEIRS, ends_s=100.0, now_s=3.0)
+        used.bind(A, THEIRS, HOLDER, ends_s=100.0, now_s=3.0)
     assert caught.value.outcome is Outcome.REPLAYED
-    used.bind(B, THEIRS, ends_s=100.0, now_s=4.0)
+    used.bind(B, THEIRS, HOLDER, ends_s=100.0, now_s=4.0)
 
 
 def test_it_does_so_after_a_restart(file: Path) -> None:
     """The register is read from the disk."""
-    UsedTokens(file, 0.0).bind(A, OURS, ends_s=100.0, now_s=1.0)
+    UsedTokens(file, 0.0).bind(A, OURS, HOLDER, ends_s=100.0, now_s=1.0)
     with pytest.raises(TokenRefused):
-        UsedTokens(file, 50.0).bind(A, THEIRS, ends_s=100.0, now_s=50.0)
+        UsedTokens(file, 50.0).bind(A, THEIRS, HOLDER, ends_s=100.0, now_s=50.0)
 
 
 def test_a_token_that_has_ended_is_forgotten(file: Path) -> None:
     """It verifies no more, and takes no room."""
-    UsedTokens(file, 0.0).bind(A, OURS, ends_s=100.0, now_s=1.0)
+    UsedTokens(file, 0.0).bind(A, OURS, HOLDER, ends_s=100.0, now_s=1.0)
     assert len(UsedTokens(file, 101.5)) == 0
     assert file.stat().st_size == 0
 
@@ -53,12 +59,12 @@ def test_a_token_that_has_ended_is_forgotten(file: Path) -> None:
 def test_a_record_that_was_cut_off_is_the_last_one(file: Path) -> None:
     """A crash while it was written leaves a part, whose grant was never signed; the next record is whole."""
     used = UsedTokens(file, 0.0)
-    used.bind(A, OURS, ends_s=100.0, now_s=1.0)
-    used.bind(B, OURS, ends_s=100.0, now_s=1.0)
+    used.bind(A, OURS, HOLDER, ends_s=100.0, now_s=1.0)
+    used.bind(B, OURS, HOLDER, ends_s=100.0, now_s=1.0)
     os.truncate(file, 2 * RECORD_BYTES - 3)
     again = UsedTokens(file, 2.0)
     assert len(again) == 1
-    again.bind(B, THEIRS, ends_s=100.0, now_s=2.0)
+    again.bind(B, THEIRS, HOLDER, ends_s=100.0, now_s=2.0)
     assert len(UsedTokens(file, 3.0)) == 2
 
 
@@ -66,8 +72,8 @@ def test_a_record_that_was_cut_off_is_the_last_one(file: Path) -> None:
 def test_a_damaged_record_stops_the_start(file: Path, position: int) -> None:
     """A register that may have lost a token gives no grants until an operator has seen it."""
     used = UsedTokens(file, 0.0)
-    used.bind(A, OURS, ends_s=100.0, now_s=1.0)
-    used.bind(B, OURS, ends_s=100.0, now_s=1.0)
+    used.bind(A, OURS, HOLDER, ends_s=100.0, now_s=1.0)
+    used.bind(B, OURS, HOLDER, ends_s=100.0, now_s=1.0)
     raw = bytearray(file.read_bytes())
     raw[position] ^= 1
     file.write_bytes(raw)
@@ -78,24 +84,78 @@ def test_a_damaged_record_stops_the_start(file: Path, position: int) -> None:
 def test_a_full_register_waits_rather_than_that_it_forgets(file: Path) -> None:
     """A new token is sent away with a time; one that ends makes room."""
     used = UsedTokens(file, 0.0, most=1)
-    used.bind(A, OURS, ends_s=100.0, now_s=1.0)
+    used.bind(A, OURS, HOLDER, ends_s=100.0, now_s=1.0)
     with pytest.raises(IssuerUnavailable) as caught:
-        used.bind(B, OURS, ends_s=200.0, now_s=50.0)
+        used.bind(B, OURS, HOLDER, ends_s=200.0, now_s=50.0)
     assert caught.value.retry_after_s == 60.0
-    used.bind(B, OURS, ends_s=200.0, now_s=102.0)
+    used.bind(B, OURS, HOLDER, ends_s=200.0, now_s=102.0)
     assert len(used) == 1
+
+
+def use_id(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def taken(used: UsedTokens, holder: Subject, first: int, *, now_s: float = 1.0) -> int:
+    """Tokens of this holder that the register takes, from this number on, which end at 100."""
+    count = 0
+    with contextlib.suppress(IssuerUnavailable):
+        while True:
+            used.bind(use_id(first + count), OURS, holder, ends_s=100.0, now_s=now_s)
+            count += 1
+    return count
+
+
+def test_the_tokens_of_one_subject_leave_room_for_those_of_others(file: Path) -> None:
+    """A build that asks its provider for ever more tokens makes only itself wait, until they end."""
+    used = UsedTokens(file, 0.0, most=64)
+    assert taken(used, HOLDER, 0) == 36, "three quarters of the 48 that its tenant may have"
+    assert taken(used, QUIET, 100) == 9
+    assert taken(used, NEIGHBOUR, 200) == 12, "as much of the 19 that are left"
+    used.bind(
+        use_id(0), OURS, HOLDER, ends_s=100.0, now_s=2.0
+    )  # a token that is known needs no further place
+    with pytest.raises(TokenRefused):
+        used.bind(use_id(0), THEIRS, NEIGHBOUR, ends_s=100.0, now_s=2.0)
+    assert taken(used, HOLDER, 300, now_s=102.0) == 36, "of tokens that have ended by then"
+
+
+def test_the_tokens_of_a_former_process_leave_a_share_of_the_rest_to_each(file: Path) -> None:
+    """The file does not say whose they are."""
+    taken(UsedTokens(file, 0.0, most=64), HOLDER, 0)
+    used = UsedTokens(file, 2.0, most=64)
+    assert len(used) == 36
+    assert taken(used, HOLDER, 100) == 16
+    assert taken(used, NEIGHBOUR, 200) >= 1
+
+
+def test_a_full_register_is_searched_once_in_a_second(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often its holder comes, and where the clock is set back: each search looks at all tokens."""
+    used = UsedTokens(file, 0.0, most=64)
+    searches: list[float] = []
+    forget = used._forget_ended
+
+    def searched(now_s: float) -> None:
+        searches.append(now_s)
+        forget(now_s)
+
+    monkeypatch.setattr(used, "_forget_ended", searched)
+    taken(used, HOLDER, 0)
+    for now_s in (1.0, 1.5, 2.0, 2.9, 3.0, 0.5, 0.9):
+        assert not taken(used, HOLDER, 100, now_s=now_s)
+    assert searches == [1.0, 2.0, 3.0, 0.5]
 
 
 def test_a_disk_that_fails_refuses_and_recovers(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that could not be recorded is not used; what a failed write left does not stay."""
     used = UsedTokens(file, 0.0)
-    used.bind(A, OURS, ends_s=100.0, now_s=1.0)
+    used.bind(A, OURS, HOLDER, ends_s=100.0, now_s=1.0)
 
     with monkeypatch.context() as disk:
         disk.setattr("os.fdatasync", no_space)
         with pytest.raises(IssuerUnavailable, match="No space left"):
-            used.bind(B, OURS, ends_s=100.0, now_s=1.0)
-    used.bind(B, THEIRS, ends_s=100.0, now_s=2.0)
+            used.bind(B, OURS, HOLDER, ends_s=100.0, now_s=1.0)
+    used.bind(B, THEIRS, HOLDER, ends_s=100.0, now_s=2.0)
     assert file.stat().st_size == 2 * RECORD_BYTES
     assert len(UsedTokens(file, 3.0)) == 2
 
@@ -105,5 +165,5 @@ def test_a_long_life_keeps_the_file_small(file: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(used_tokens, "_COMPACT_AT_LEAST", 8)
     used = UsedTokens(file, 0.0)
     for number in range(40):
-        used.bind(number.to_bytes(32, "big"), OURS, ends_s=number + 1.0, now_s=float(number))
+        used.bind(number.to_bytes(32, "big"), OURS, HOLDER, ends_s=number + 1.0, now_s=float(number))
     assert file.stat().st_size <= 10 * RECORD_BYTES
