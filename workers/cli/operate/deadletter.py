@@ -89,9 +89,9 @@ def list_letters(output: Output, /, *, config: Path, tenant: str | None) -> Exit
             emit(_line(letter))
         return Exit.DONE
     print_table(
-        ("JOB", "WHEN", "CODE", "KEY", "CLIENT", "DIGESTS", "ATTEMPTS", "CRASHES", "LANES ENDED"),
+        ("TENANT", "JOB", "WHEN", "CODE", "KEY", "CLIENT", "DIGESTS", "ATTEMPTS", "CRASHES", "LANES ENDED"),
         [
-            (x.job_id, f"{x.at:%F %T}", x.code, x.key, x.client, x.digests, x.attempts, x.crashes, ", ".join(x.lane_ends))
+            (x.tenant, x.job_id, f"{x.at:%F %T}", x.code, x.key, x.client, x.digests, x.attempts, x.crashes, ", ".join(x.lane_ends))
             for x in map(_line, found)
         ],
     )  # fmt: skip

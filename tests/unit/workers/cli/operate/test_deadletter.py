@@ -9,8 +9,9 @@ import pytest
 
 from queueing.broker.dead_letters import DeadLetter, StoredLetter
 from queueing.errors import JobUnknown
+from workers.cli.main import main
 from workers.cli.operate.deadletter import _chosen, _line
-from workers.cli.shell.output import printable
+from workers.cli.shell.output import Exit, printable
 
 IDS = [
     b"{acme}" + b"0" * 32,
@@ -98,3 +99,14 @@ def test_an_id_that_is_given_twice_is_chosen_once() -> None:
         FOUND[4],
         FOUND[0],
     ]
+
+
+@pytest.mark.usefixtures("unchanged_logging")
+def test_the_table_has_the_tenant_of_each_letter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An id that several tenants have, or that names none, needs it for `--tenant`."""
+    monkeypatch.setattr("workers.cli.operate.deadletter._read", lambda *_: (None, TWICE))
+    assert main(["deadletter", "list"]) == Exit.DONE
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert rows == [["TENANT", "JOB"], ["acme", "same"], ["globex", "same"]]
