@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -24,7 +25,7 @@ from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raise
 from queueing.aio.look_ups import LookUps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from queueing.redis.rotation import TlsFiles
 
@@ -99,7 +100,7 @@ class ShrinkingPool(ConnectionPool):
 
 
 class _OwnConnection:
-    """A connection that has its name looked up once at a time, and may be closed while a command waits to be sent.
+    """A connection that has its name looked up by its pool, and may be closed while a command waits to be sent.
 
     redis-py looks before that wait. asyncio's ``writelines`` on a transport that is closed is a ``TypeError`` from Python 3.12
     on, and on none an ``AttributeError``: neither is an error of Redis, for which callers are prepared.
@@ -107,14 +108,34 @@ class _OwnConnection:
 
     _writer: asyncio.StreamWriter | None
     look_ups: LookUps
+    _address = ""
 
     async def _connect(self) -> None:
-        """Connect within the time for it, once the resolver has answered: until then no thread of the loop looks up the name."""
+        """Connect within the time for it, to the first address of the name that answers: no thread of the loop looks it up."""
         own: Any = self
         async with asyncio.timeout(own.socket_connect_timeout):
             if isinstance(self, Connection):
-                await self.look_ups.wait(self.host, self.port)
-            await super()._connect()  # type: ignore[misc]  # of redis-py's class beside this one
+                await self._connect_to_one_of(await self.look_ups.addresses(self.host))
+            else:
+                await super()._connect()  # type: ignore[misc]  # of redis-py's class beside this one
+
+    async def _connect_to_one_of(self, addresses: Sequence[str]) -> None:
+        """Raises the ``OSError`` of the last address, or the first refusal of a certificate: a server has answered."""
+        for left, self._address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            try:
+                await super()._connect()  # type: ignore[misc]  # as above
+            except OSError as error:
+                if not left or isinstance(error, ssl.SSLError):
+                    raise
+            else:
+                return
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        """redis-py's, with the address; TLS asks for the certificate of the name."""
+        arguments: Mapping[str, Any] = super()._connection_arguments()  # type: ignore[misc]
+        own: Any = self
+        name = {"server_hostname": own.host} if "ssl" in arguments else {}
+        return {**arguments, **name, "host": self._address}
 
     async def _send_packed_command(self, command: Iterable[bytes]) -> None:
         writer = self._writer

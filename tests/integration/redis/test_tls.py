@@ -77,6 +77,20 @@ async def test_a_certificate_for_another_server_is_refused(
             await ping(config)
 
 
+async def test_the_certificate_of_a_name_is_checked_at_each_address_of_it(
+    tmp_path: Path, make_certificate: MakeCertificate
+) -> None:
+    """A connection is made to an address; the certificate is for the name, and not for any server at that address."""
+    named = make_certificate("named", "localhost")
+    settings = tls_settings(named)
+    with RedisProcess(tmp_path / "redis", settings=settings):
+        tls = TlsConfig(ca_file=str(named / "ca.pem"))
+        port = int(settings["tls-port"])
+        assert await ping(RedisConfig(host="localhost", port=port, tls=tls))
+        with pytest.raises(RedisError, match=r"(?i)certificate|hostname"):
+            await ping(RedisConfig(host="127.0.0.1", port=port, tls=tls))
+
+
 def directories_of(redis: Redis) -> KeyDirectoryCache:
     return KeyDirectoryCache(
         access_to(redis),

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Final
 
 import click
 
 from workers.cli.shell.options import json_option
-
-_LOOK_UP_THREADS: Final = 128
-"""Threads of libuv, which reads their number once; half of them look up names. A name that the resolver has just answered is looked up
-there (``queueing.aio.look_ups``): of its default of four, two such look-ups that are slow after all would hold up every other tenant's."""
 
 
 @click.command("relay")
@@ -36,7 +30,6 @@ def relay(config: Path) -> None:
     from workers.relay.settings import RelaySettings
     from workers.telemetry.json_logs import log_to_stderr, set_levels
 
-    os.environ.setdefault("UV_THREADPOOL_SIZE", str(_LOOK_UP_THREADS))
     logs = log_to_stderr()
     settings = RelaySettings.from_file(config)
     set_levels(settings.logging.level, jobs=False)

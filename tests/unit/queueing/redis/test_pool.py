@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import ssl
+import threading
 import types
+from typing import cast
+from unittest.mock import Mock
 
 import pytest
-from redis.asyncio import Connection, ConnectionPool
+from redis.asyncio import Connection, ConnectionPool, SSLConnection
 
 from queueing.config.redis import RedisConfig, SentinelConfig
 from queueing.redis.connection import connect, look_for_primary
@@ -14,6 +19,7 @@ from queueing.redis.pool import IDLE_S, ShrinkingPool, close_idle, shrinking
 from queueing.redis.sentinel import SentinelPool
 
 PEAK = 3
+PATIENCE_S = 60.0
 
 
 class Unconnected(Connection):
@@ -148,3 +154,96 @@ async def test_a_pool_behind_sentinels_gives_no_connection_away_that_it_closes()
     assert connection not in pool._available_connections
     connection.may_close.set()
     await closing
+
+
+class Opened:
+    """Stands for ``asyncio.open_connection``: ``tried`` is how each connection was opened, and ``refusing`` which of them fail."""
+
+    def __init__(self, refusing: dict[str, OSError]) -> None:
+        self.tried: list[dict[str, object]] = []
+        self.refusing = refusing
+
+    async def __call__(self, **arguments: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self.tried.append(arguments)
+        error = self.refusing.get(str(arguments["host"]))
+        if error is not None:
+            raise error
+        return cast("asyncio.StreamReader", object()), cast("asyncio.StreamWriter", Mock())
+
+    @property
+    def hosts(self) -> list[object]:
+        return [arguments["host"] for arguments in self.tried]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """The name `redis.example` has two addresses."""
+    made = Opened({})
+    monkeypatch.setattr("asyncio.open_connection", made)
+    places = [(0, 0, 0, "", (address, 0)) for address in ("2001:db8::1", "192.0.2.1")]
+    monkeypatch.setattr("queueing.aio.look_ups.socket.getaddrinfo", lambda *_, **__: places)
+    return made
+
+
+async def connect_by(pool: ConnectionPool) -> None:
+    """Open a connection of this pool, and forget it."""
+    connection = pool.make_connection()  # type: ignore[no-untyped-call]
+    try:
+        await connection._connect()
+    finally:
+        connection._close()
+
+
+async def connect_to(host: str) -> None:
+    await connect_by(connect(RedisConfig(host=host)).connection_pool)
+
+
+async def test_a_connection_is_made_to_an_address_and_its_name_is_looked_up_once(opened: Opened) -> None:
+    """The loop has few threads for look-ups, which a silent resolver would hold."""
+    await connect_to("redis.example")
+    assert opened.tried == [{"host": "2001:db8::1", "port": 6379}]
+
+
+@pytest.mark.parametrize("host", ["redis.example", "192.0.2.1"])
+async def test_a_certificate_is_that_of_the_configured_name(opened: Opened, host: str) -> None:
+    """And not of the address that the resolver names: it proves nothing of that."""
+    await connect_by(ShrinkingPool(SSLConnection, host=host))
+    (arguments,) = opened.tried
+    assert arguments["server_hostname"] == host
+
+
+async def test_the_next_address_is_tried_where_one_does_not_answer(opened: Opened) -> None:
+    """As with a name of which one address is of a network that this host has not."""
+    opened.refusing["2001:db8::1"] = ConnectionRefusedError()
+    await connect_to("redis.example")
+    assert opened.hosts == ["2001:db8::1", "192.0.2.1"]
+
+
+async def test_the_error_is_that_of_the_last_address(opened: Opened) -> None:
+    opened.refusing |= {"2001:db8::1": OSError(errno.ENETUNREACH, ""), "192.0.2.1": ConnectionRefusedError()}
+    with pytest.raises(ConnectionRefusedError):
+        await connect_to("redis.example")
+
+
+async def test_a_refused_certificate_is_not_asked_for_at_another_address(opened: Opened) -> None:
+    """The server has answered: a second error would hide the reason."""
+    opened.refusing["2001:db8::1"] = ssl.SSLCertVerificationError("hostname mismatch")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await connect_to("redis.example")
+    assert opened.hosts == ["2001:db8::1"]
+
+
+async def test_a_connection_gives_up_in_time_while_its_name_is_looked_up(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the look-up goes on: nothing can end it."""
+    may_answer = threading.Event()
+    monkeypatch.setattr(
+        "queueing.aio.look_ups.socket.getaddrinfo", lambda *_, **__: may_answer.wait(PATIENCE_S)
+    )
+    try:
+        with pytest.raises(TimeoutError):
+            await connect_by(ShrinkingPool(Connection, host="redis.silent", socket_connect_timeout=0.001))
+    finally:
+        may_answer.set()
+    assert opened.tried == []
