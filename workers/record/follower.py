@@ -71,6 +71,8 @@ class LogFollower:
         self.unread: set[int] = set()
         self.read_around = False
         self._unreadable = unreadable or UnreadablePlaces()
+        self._lost_tail: tuple[Place, int] | None = None
+        """Place and end of what was lost at the end of a segment in use: read again only when more is durable behind it."""
 
     def records(self, most: int) -> Iterator[Record | Gap]:
         """The next durable records and gaps, at most this many; ``place`` is behind each when it is handed out. Raises ``OSError``.
@@ -85,6 +87,8 @@ class LogFollower:
                 end = self._finished(file, following)
             elif durable is not None and durable.segment == number:
                 end = durable.size_bytes
+                if self._lost_tail == (self.place, end):
+                    return
             else:
                 return  # its first sync is not over, or its process is of a former version
             if number > self.place.segment:
@@ -149,6 +153,8 @@ class LogFollower:
                 self.at_ms = record.at_ms
         if end is not None and not damage:
             self.place = Place(number, end)
+        elif end is not None:
+            self._lost_tail = self.place, end
 
     def _lost(self, number: int) -> list[range] | None:
         """Empty list for what the disk does not give from the place on, if that is given up; None: it raises."""

@@ -24,6 +24,7 @@ from tests.unit.workers.record.test_sealer import (
     wrong_records,
 )
 from workers.journal.acknowledged import AcknowledgedFile
+from workers.journal.damage import Damage
 from workers.journal.records import (
     OutcomeRecord,
     Record,
@@ -182,6 +183,39 @@ def test_damage_at_the_end_of_a_segment_is_told_when_the_next_one_begins(state_d
         assert (gap.segment, gap.first, gap.end) == (1, ends[-2], ends[-1])
     assert len(running.damage) == 1
     assert sealed_segments(state_dir).incomplete == {1}
+
+
+def test_damage_at_the_end_of_a_segment_in_use_is_read_again_when_there_is_more_behind_it(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search through up to 64 MiB; a host that is idle would repeat it each second."""
+    file = segments_of(state_dir / "wal")[0]
+    damaged = frame(encode_record(intent("acme", 5)))[:-1] + b"!"
+    file.write_bytes(file.read_bytes() + damaged)
+    acknowledged = AcknowledgedFile(state_dir / "wal")
+    acknowledged.write(1, file.stat().st_size)
+    read: list[int] = []
+
+    def counted(
+        path: Path, damage: list[Damage], *, start: int, end: int | None, around: list[range] | None
+    ) -> object:
+        read.append(start)
+        return read_frames(path, damage, start=start, end=end, around=around)
+
+    monkeypatch.setattr(follower, "read_frames", counted)
+    running = sealer(state_dir)
+    for _ in range(3):
+        run_to_end(running)
+    first, end = frame_ends(file)[-1], file.stat().st_size
+    assert first == end - len(damaged)
+    assert len(read) == 1
+    file.write_bytes(file.read_bytes() + frame(encode_record(intent("acme", 6))))
+    acknowledged.write(1, file.stat().st_size)
+    run_to_end(running)
+    assert read[1] == first
+    (gap,) = told(state_dir, "globex")
+    assert isinstance(gap, GapEntry)
+    assert (gap.first, gap.end) == (first, end)
 
 
 def test_of_a_segment_with_many_damaged_places_the_first_are_told_and_that_there_are_more(
