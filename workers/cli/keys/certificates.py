@@ -18,6 +18,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from queueing.config.toml import read_text
 from queueing.errors import ConfigError, KeyUnknown
 from queueing.files.durable_file import replace_durably
 from queueing.files.folders import is_there
@@ -82,7 +83,8 @@ def attach_certificate(  # noqa: PLR0913 - one parameter per option
 
     The chain is copied beside the tenant's file, and the file names it; its epoch grows. Without a version it belongs
     to the one whose key is in the certificate. Refused: a chain of another key, incomplete, expired, or with weak keys
-    or signatures. `sigmill tenants reload` publishes it in the key directory.
+    or signatures. `sigmill tenants reload` publishes it in the key directory. A chain that the version has already
+    changes nothing.
     """
     if name and not re.match(NAME_PATTERN, name):
         raise click.BadParameter(
@@ -93,7 +95,8 @@ def attach_certificate(  # noqa: PLR0913 - one parameter per option
     chain = _checked_chain(chain_file)
     pinned = _version_of(scope, tenant, key, chain, chain_file)
     file = scope.tenants_dir / _file_name(pinned, chain)
-    edited = (_preview if dry_run else _write)(scope, pinned, file, chain, name)
+    has_it = pinned.chain(name) == chain.der
+    edited = (_unchanged if has_it else _preview if dry_run else _write)(scope, pinned, file, chain, name)
     if edited.written:
         keep_key_event(
             scope,
@@ -115,7 +118,9 @@ def attach_certificate(  # noqa: PLR0913 - one parameter per option
         emit(line)
         return
     certificate = f"certificate of {line.issuer}, valid until {line.not_after:%Y-%m-%d}"
-    if line.written is None:
+    if has_it:
+        print_message(f"{pinned.name} of {tenant}: {certificate}, is attached already: nothing was written")
+    elif line.written is None:
         print_difference(line.difference, written=None)
         print_message(f"{pinned.name} of {tenant}: {certificate}, can be attached")
     else:
@@ -151,7 +156,7 @@ def certificate(output: Output, /, *, config: Path, tenant: str, key: str, name:
     Without a version: of the active one, else of the next one.
     """
     pinned = find_version(load_scope(config), tenant, key, wanted=("active", "next", "verify-only"))
-    raw = pinned.version.chains.get(name, ()) if name else pinned.version.certificates
+    raw = pinned.chain(name)
     if not raw:
         named = f" of the name `{name}`" if name else ""
         has = ", ".join(pinned.version.chains) or "none"
@@ -221,6 +226,16 @@ def _file_name(pinned: PinnedVersion, chain: Chain) -> str:
     """Name by content: a chain once referred to never changes, and two operators never write the same file."""
     digest = hashlib.sha256(b"".join(chain.der)).hexdigest()[:16]
     return f"{pinned.tenant.name}.{pinned.key.name}.v{pinned.version.version}.{digest}.pem"
+
+
+def _unchanged(
+    scope: ServiceScope, pinned: PinnedVersion, file: Path, chain: Chain, name: str
+) -> EditedTenant:
+    """The tenant's file as it is: the version has this chain, under whatever name of its file."""
+    del file, chain, name
+    tenant_file = scope.tenant_file(pinned.tenant.name)
+    text = read_text(tenant_file)
+    return EditedTenant(file=tenant_file, before=text, after=text, tenant=pinned.tenant)
 
 
 def _preview(scope: ServiceScope, pinned: PinnedVersion, file: Path, chain: Chain, name: str) -> EditedTenant:

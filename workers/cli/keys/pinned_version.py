@@ -40,6 +40,10 @@ class PinnedVersion:
         """``KEY/VERSION``."""
         return f"{self.key.name}/{self.version.version}"
 
+    def chain(self, name: str) -> tuple[bytes, ...]:
+        """Certificates of the authority of this name in DER, the leaf first; of the first authority for an empty name. Empty if it has none."""
+        return self.version.chains.get(name, ()) if name else self.version.certificates
+
     def token_admin(self, token: str | None = None) -> TokenAdmin:
         """Administration of this token, or of the first one that holds the version. Raises ``ConfigError``."""
         token = token or self.version.tokens[0]
