@@ -122,6 +122,12 @@ def unreadable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lose(monkeypatch, segment_path(folder, 1), range(1 << 20))
 
 
+def with_a_segment_that_cannot_be_opened(folder: Path, _: pytest.MonkeyPatch) -> None:
+    file = segment_path(folder, 1)
+    file.unlink()
+    file.symlink_to(file.name)
+
+
 def with_a_damaged_record(folder: Path, _: pytest.MonkeyPatch) -> None:
     file = segment_path(folder, 1)
     data = bytearray(file.read_bytes())
@@ -134,7 +140,15 @@ def with_a_record_of_a_later_version(folder: Path, _: pytest.MonkeyPatch) -> Non
     file.write_bytes(file.read_bytes() + frame(b"\x91\xa7Unknown"))
 
 
-@pytest.mark.parametrize("harm", [unreadable, with_a_damaged_record, with_a_record_of_a_later_version])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        unreadable,
+        with_a_segment_that_cannot_be_opened,
+        with_a_damaged_record,
+        with_a_record_of_a_later_version,
+    ],
+)
 async def test_a_log_that_cannot_be_read_whole_stops_grants_from_before_the_start(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
