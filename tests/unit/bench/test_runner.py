@@ -58,7 +58,16 @@ def test_the_headline_names_the_two_rows_that_a_buyer_asks_for() -> None:
 def test_quick_runs_what_full_runs_first() -> None:
     """Quick has the first scenarios of full; more rows, stop orders and reloads are in full alone."""
     assert tuple(SCENARIOS)[: len(QUICK_ONES)] == QUICK_ONES
-    only_full = {"accept", "handler", "matrix", "simulated-grid", "workers", "reload", "stop-orders"}
+    only_full = {
+        "first-second",
+        "accept",
+        "handler",
+        "matrix",
+        "simulated-grid",
+        "workers",
+        "reload",
+        "stop-orders",
+    }
     assert only_full == set(SCENARIOS) - set(QUICK_ONES)
     assert QUICK.rounds < FULL.rounds
     assert QUICK.slow().seconds == 2 * QUICK.seconds
