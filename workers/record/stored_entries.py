@@ -97,37 +97,47 @@ class StoredEntries:
     def first_since(self, at_ms: int) -> int:
         """Index of the first entry that is not older than ``at_ms``, of those that are there; the size where there is none.
 
-        Volumes are skipped by the time of the first entry of the next one, but for the last of them: a clock that was
-        ahead for less than a volume makes the range longer, never shorter.
+        Volumes are skipped by the time of the first entry of the next one, but for the last of them, and one that begins later
+        than the next one, in which the clock was set back: that makes the range longer, never shorter.
         """
-        start = self.minimum
-        for volume in range(self.minimum + VOLUME, self._size, VOLUME):
+        start, before_ms = self.minimum, None
+        for volume in range(self.minimum, self._size, VOLUME):
             _, entry = next(self.entries(volume))
-            if read_head(entry).at_ms >= at_ms:
+            began_ms = read_head(entry).at_ms
+            if began_ms >= at_ms:
                 break
-            start = volume
-        for index, entry in self.entries(max(start - VOLUME, self.minimum)):
+            if before_ms is not None and began_ms < before_ms:
+                found = self._first_between(volume - VOLUME, volume, at_ms)
+                if found is not None:
+                    return found
+            start, before_ms = volume, began_ms
+        found = self._first_between(max(start - VOLUME, self.minimum), self._size, at_ms)
+        return self._size if found is None else found
+
+    def _first_between(self, first: int, end: int, at_ms: int) -> int | None:
+        """Index of the first entry from ``first`` up to ``end`` (exclusive) that is not older than ``at_ms``."""
+        for index, entry in itertools.islice(self.entries(first), end - first):
             if read_head(entry).at_ms >= at_ms:
                 return index
-        return self._size
+        return None
 
     def end_before(self, at_ms: int) -> int:
         """Index behind the last entry that is older than ``at_ms``; 0 where there is none that is there.
 
-        The last volume that begins before this time and the next one are read: a clock that was ahead for less than a
-        volume makes the range longer, never shorter.
+        The last volume that begins before this time, the next one, and the last one of all are read: a clock that was ahead for
+        less than a volume, or was just set back, makes the range longer, never shorter.
         """
-        start = -1
+        start, end = self.minimum, 0
         for volume in range(self.minimum, self._size, VOLUME):
             _, entry = next(self.entries(volume))
             if read_head(entry).at_ms < at_ms:
                 start = volume
-        if start < 0:
-            return 0
-        end = start
-        for index, entry in itertools.islice(self.entries(start), 2 * VOLUME):
-            if read_head(entry).at_ms < at_ms:
-                end = index + 1
+        newest = max(self._size - 1, 0)
+        last = newest - newest % VOLUME
+        for first, count in ((start, 2 * VOLUME), (max(last, start), VOLUME)):
+            for index, entry in itertools.islice(self.entries(first), count):
+                if read_head(entry).at_ms < at_ms:
+                    end = index + 1
         return end
 
 

@@ -53,3 +53,30 @@ def test_the_ends_of_a_range_are_the_first_and_the_last_entry_of_its_time(
     assert stored.end_before(11) == 4
     assert stored.end_before(27) == 16
     assert stored.end_before(51) == 22
+
+
+@pytest.mark.parametrize("volume", [6, 9, 12, 24, 65_536])
+def test_a_clock_that_was_set_back_for_long_takes_no_entry_out_of_a_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, volume: int
+) -> None:
+    """Each time of day came twice. The first entries of the volumes behind the step are older than what is looked for."""
+    monkeypatch.setattr(volumes, "VOLUME", volume)
+    monkeypatch.setattr(stored_entries, "VOLUME", volume)
+    times = [*range(10, 42), *range(1, 50)]
+    stored = StoredEntries(log_with(tmp_path, times), 3 * len(times) + 1)
+    for at_ms in range(11, 42):
+        assert stored.first_since(at_ms) == 3 * times.index(at_ms) + 1, at_ms
+    assert stored.first_since(45) == 3 * times.index(45) + 1
+
+
+@pytest.mark.parametrize("volume", [9, 65_536])
+def test_a_clock_that_was_set_back_a_moment_ago_ends_no_range_too_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, volume: int
+) -> None:
+    """No volume has begun since."""
+    monkeypatch.setattr(volumes, "VOLUME", volume)
+    monkeypatch.setattr(stored_entries, "VOLUME", volume)
+    times = [*range(10, 43), 5, 6]
+    size = 3 * len(times) + 1
+    stored = StoredEntries(log_with(tmp_path, times), size)
+    assert (stored.end_before(20), stored.end_before(6)) == (size, size - 3)
