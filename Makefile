@@ -11,7 +11,7 @@ JOBS ?= 4
 # In the order of tests/conftest.py: else the longest files begin last, and all but one process wait for their end.
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help bootstrap demo dev test test-all test-unit test-hsm native-check test-compat test-tools faults record-kills granted-build soak coverage compose-check systemd-check install-check lint format generate bench bench-day bench-files bench-quick dist lock clean mutants fuzz
+.PHONY: help bootstrap demo dev test test-all test-unit test-hsm native-check test-compat test-tools faults record-kills record-sweep granted-build soak coverage compose-check systemd-check install-check lint format generate bench bench-day bench-files bench-quick dist lock clean mutants fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -61,6 +61,9 @@ KILLS ?= 200
 
 record-kills: bootstrap ## random kills of worker and sealer: every checkpoint is a prefix of the last (KILLS=200; ten minutes)
 	$(BIN)/python -m tests.faults.record_kills --kills $(KILLS)
+
+record-sweep: bootstrap ## each call of the sealer on files fails once, with each fault, not only the first and last of each place (half an hour)
+	SIGMILL_TEST_SWEEP=all $(BIN)/python -m pytest tests/unit/workers/record -k every_call --timeout=0 -q $(ARGS)
 
 FILES ?= 20000
 

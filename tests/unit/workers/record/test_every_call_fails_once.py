@@ -1,8 +1,8 @@
 """Each place at which the sealer works on files fails once, with each fault: what it seals then is what it seals without.
 
 The scenario has a first start, a start behind a crash, and a record that is given up; its calls are counted by the place that
-makes them. The first call of each place fails, and the last one of a place that writes: with an error, or with the death of the process (a child, which is
-really killed, and has written half where the call is a write).
+makes them. The first call of each place fails, and the last one of a place that writes (by ``make record-sweep`` each one): with an
+error, or with the death of the process (a child, which is really killed, and has written half where the call is a write).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -50,11 +50,21 @@ MADE: Final = frozenset(IN_OS) - {"rename"} | set(STREAM)
 PARTS: Final = 4
 """Each fault comes to some two hundred calls, of which one test takes a part."""
 
+SWEEP: Final = os.environ.get("SIGMILL_TEST_SWEEP", "ends")
+"""``all``: each call of each place fails, some thousand for each fault (``make record-sweep``)."""
+
 LOOKS: Final = frozenset({"stat", "lstat", "fstat", "scandir", "io.open", "io.read", "pread"})
 """Calls that change nothing: the first one of a place fails, of others also the last one."""
 
 ROOT: Final = Path(__file__).parents[4]
 OURS: Final = tuple(f"{ROOT / name}/" for name in ("workers/record", "workers/journal", "queueing/files"))
+
+
+def chosen(count: int, *, last: bool = True) -> Iterable[int]:
+    """Numbers of the calls of a place that fail, one in each case: the first one, and the ``last`` one; or each of them."""
+    if SWEEP == "all":
+        return range(1, count + 1)
+    return sorted({1, count if last else 1})
 
 
 class Faulty:
@@ -265,7 +275,7 @@ def test_each_call_of_the_sealer_fails_once_and_the_log_is_the_same(
     cases = [
         (site, number)
         for site, count in counted.counts.items()
-        for number in sorted({1, 1 if site[0] in LOOKS else count})
+        for number in chosen(count, last=site[0] not in LOOKS)
     ]
     for place, (site, number) in enumerate(cases[part::PARTS]):
         state = begun(prepared, tmp_path / str(place))
@@ -308,7 +318,7 @@ def test_each_call_of_giving_a_record_up_fails_once_and_nothing_of_it_is_lost(
         "stat",
     }
     for place, (site, count) in enumerate(counted.counts.items()):
-        for number in sorted({1, count}):
+        for number in chosen(count):
             state = tmp_path / f"{place}-{number}"
             shutil.copytree(sealed, state)
             faulty = Faulty(state, site, number, fault)
