@@ -22,7 +22,7 @@ from workers.hsm.keys import (
     require_attributes,
 )
 from workers.hsm.mechanisms import has_none_of, key_type
-from workers.hsm.objects import all_private_keys, all_public_keys, attributes_of, objects
+from workers.hsm.objects import all_private_keys, all_public_keys, attributes_of, objects, read_settled
 from workers.state.token_claims import unpadded
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def list_keys(session: pkcs11.Session) -> list[KeyRecord]:
     checked. A few round trips for each object.
     """
     with translated():
-        records = (_record(pair) for pair in _pairs(session))
+        records = (_record(pair) for pair in read_settled(lambda: _pairs(session)))
         return sorted(
             (record for record in records if isinstance(record, KeyRecord)),
             key=lambda record: (record.label, record.key_id),
@@ -126,7 +126,7 @@ def adopt_key(session: pkcs11.Session, *, label: str | None = None, key_id: byte
     with translated():
         found = [
             pair
-            for pair in _pairs(session)
+            for pair in read_settled(lambda: _pairs(session))
             if (not label or pair.label == label) and (not key_id or pair.key_id == key_id)
         ]
         if len(found) != 1:

@@ -26,6 +26,7 @@ from workers.hsm.objects import (
     attributes_of,
     private_keys,
     public_keys,
+    read_settled,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def find_private_key(session: pkcs11.Session, public_key: PublicKey) -> pkcs11.P
     public key, else some for each key of the token.
     """
     with translated():
-        found = _search(session, public_key)
+        found = read_settled(lambda: _search(session, public_key))
     if not found:
         raise KeyMissing("the key was found 0 times in the token")
     if len(found) > 1:

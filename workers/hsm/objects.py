@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 from itertools import chain
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pkcs11
 from pkcs11 import Attribute, ObjectClass, _pkcs11
@@ -21,6 +21,7 @@ from pkcs11.exceptions import (
     AttributeTypeInvalid,
     AttributeValueInvalid,
     FunctionFailed,
+    ObjectHandleInvalid,
     PKCS11Error,
     TemplateIncomplete,
     TemplateInconsistent,
@@ -28,6 +29,11 @@ from pkcs11.exceptions import (
 
 from workers.hsm.faults import translate
 from workers.state.token_claims import unpadded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 NOT_SHOWN: Final = (AttributeTypeInvalid, AttributeSensitive, FunctionFailed, MemoryError)
 """Answers of modules for an attribute that they do not show; MemoryError: a length that no attribute has."""
@@ -40,6 +46,7 @@ _TEMPLATE_REFUSED: Final = (
     TemplateIncomplete,
     TemplateInconsistent,
 )
+_READINGS: Final = 3
 _BATCH: Final = 10  # objects per call of C_FindObjects, as python-pkcs11's own searches
 _MECHANISM_TYPE: Final = struct.Struct("@L")  # CK_MECHANISM_TYPE is an unsigned long
 
@@ -92,6 +99,14 @@ def attributes_of(item: pkcs11.Object, *wanted: Attribute) -> dict[Attribute, An
     except NOT_SHOWN:
         return _one_by_one(item, wanted)
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def read_settled(read: Callable[[], T]) -> T:
+    """Result of ``read``, which finds objects and reads them; again where another application destroyed one of them between the two."""
+    for _ in range(_READINGS - 1):
+        with suppress(ObjectHandleInvalid):
+            return read()
+    return read()
 
 
 def objects(session: pkcs11.Session, template: dict[Attribute, Any]) -> list[pkcs11.Object]:

@@ -9,7 +9,13 @@ import pkcs11
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pkcs11 import Attribute, KeyType, ObjectClass
-from pkcs11.exceptions import AttributeTypeInvalid, DeviceRemoved, FunctionFailed, PKCS11Error
+from pkcs11.exceptions import (
+    AttributeTypeInvalid,
+    DeviceRemoved,
+    FunctionFailed,
+    ObjectHandleInvalid,
+    PKCS11Error,
+)
 
 from queueing.errors import KeyDisabled, TokenUnavailable
 from queueing.protocol.der import octets
@@ -268,3 +274,29 @@ def test_a_key_must_allow_a_mechanism_that_signs_a_digest(allowed: tuple[int, ..
         KeyRefused, match="CKA_ALLOWED_MECHANISMS does not have CKM_RSA_PKCS or CKM_RSA_PKCS_PSS"
     ):
         find(RSA, key)
+
+
+class Destroyed(FakePrivate):
+    """Key that another application destroys so often just after it was found."""
+
+    times = 2
+
+    def get_attributes(self, keys: list[Attribute]) -> dict[Attribute, Any]:
+        if self.times > 0:
+            self.times -= 1
+            raise ObjectHandleInvalid
+        return {}
+
+
+def test_a_key_that_another_application_destroys_during_the_search_hides_no_other() -> None:
+    """Else each key that comes and goes in the token would end a lane that looks for its own."""
+    modulus, exponent = rsa_numbers(RSA.spki)
+    wanted = private(1, KeyType.RSA, MODULUS=b"\0" + modulus, PUBLIC_EXPONENT=exponent)
+    assert find(RSA, Destroyed(9, {Attribute.CLASS: ObjectClass.PRIVATE_KEY}), wanted) is wanted
+
+
+def test_a_token_whose_keys_vanish_at_each_look_is_a_failure() -> None:
+    item = Destroyed(9, {Attribute.CLASS: ObjectClass.PRIVATE_KEY})
+    item.times = 99
+    with pytest.raises(HsmFailure, match="CKR_OBJECT_HANDLE_INVALID"):
+        find(RSA, item)
