@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from pathlib import Path
@@ -169,3 +170,25 @@ async def test_an_agent_prints_its_address_and_ends_at_sigterm(farm: Farm, tmp_p
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
     assert not socket.exists()
+
+
+@pytest.mark.parametrize(
+    "command, number", [("agent", signal.SIGTERM), ("agent", signal.SIGINT), ("run", signal.SIGTERM)]
+)
+async def test_a_signal_ends_what_waits_for_its_keys(
+    farm: Farm, tmp_path: Path, command: str, number: signal.Signals
+) -> None:
+    """As where Redis is away: the exit code is that of the signal, and no file is left."""
+    config, left = farm.client_toml(), tmp_path / "left"
+    config.write_text(config.read_text().replace("redis.sock", "none.sock"))
+    left.mkdir()
+    words = ["--socket", str(left / "s")] if command == "agent" else ["--", "true"]
+    process = await start_sigmill(
+        command, "--config", str(config), *words, environ={**MODULE, "TMPDIR": str(left)}
+    )
+    assert process.stderr is not None
+    assert b"cannot fetch the key directory" in await process.stderr.readline()
+    process.send_signal(number)
+    async with asyncio.timeout(60):
+        assert await process.wait() == 128 + number
+    assert list(left.iterdir()) == []

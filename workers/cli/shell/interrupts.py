@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from types import FrameType
 from typing import Any, Final, Protocol, TypeVar
 
@@ -59,6 +59,31 @@ def with_clean_up() -> Iterator[None]:
 
 def _stop_here(number: int, _: FrameType | None) -> None:
     raise Stopped(128 + number)
+
+
+@contextlib.contextmanager
+def ends_task(numbers: Collection[signal.Signals], told: str) -> Iterator[None]:
+    """Let these signals cancel the task that the block is in: it ends in order, and says ``told``. Raises ``Stopped``.
+
+    The handlers are those of the event loop, and stay behind the block until others take their place. A signal that is ignored stays so.
+    """
+    loop, task, received = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+    assert task is not None
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, _cancel, task, received, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        print_message(told)
+        raise Stopped(128 + received[0]) from None
+
+
+def _cancel(task: asyncio.Task[Any], received: list[int], number: int) -> None:
+    received.append(number)
+    task.cancel()
 
 
 def run_stoppable(work: Coroutine[Any, Any, T], subject: Stoppable) -> T:

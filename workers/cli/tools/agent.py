@@ -7,13 +7,14 @@ import os
 import shlex
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 import click
 import msgspec
 
 from queueing.agent.agent import running_agent
 from queueing.aio.runner import run
+from workers.cli.shell.interrupts import ends_task
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
 from workers.cli.tools.agent_options import AgentArguments, agent_options, client_and_settings
@@ -25,6 +26,9 @@ from workers.cli.tools.waiting import waiting_notes
 if TYPE_CHECKING:
     from queueing.agent.agent import AgentSettings
     from queueing.client.signing_client import SigningClient
+
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Listening(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,16 +60,17 @@ def agent(output: Output, /, *, socket: Path, **arguments: Unpack[AgentArguments
 
 async def _serve(client: SigningClient, settings: AgentSettings, *, as_json: bool) -> Exit:
     ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with (
-        client,
-        running_agent(client, settings, PrintedFailures()) as listening,
-        waiting_notes(client, listening.signer),
-    ):
-        tell_of_keys(listening.keys)
-        _tell(listening.address, as_json=as_json)
-        await ended.wait()
+    with ends_task(_ENDING, "The agent was stopped before it listened."):
+        async with (
+            client,
+            running_agent(client, settings, PrintedFailures()) as listening,
+            waiting_notes(client, listening.signer),
+        ):
+            for number in _ENDING:
+                asyncio.get_running_loop().add_signal_handler(number, ended.set)
+            tell_of_keys(listening.keys)
+            _tell(listening.address, as_json=as_json)
+            await ended.wait()
     return Exit.DONE
 
 

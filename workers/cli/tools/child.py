@@ -18,7 +18,7 @@ NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
 """Exit codes of a command that cannot be started, as in shells (POSIX, 2.8.2)."""
 
-_FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
+FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
 """Signals for the command. A terminal sends SIGINT and SIGQUIT to it directly: there it decides, and its end is ours."""
 
 _SENT_BY_TERMINAL: Final = (signal.SIGINT, signal.SIGQUIT)
@@ -53,7 +53,7 @@ class _ForwardedSignals:
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        for number in (*_FORWARDED, *_SENT_BY_TERMINAL):
+        for number in (*FORWARDED, *_SENT_BY_TERMINAL):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._received, number)
                 self._handled.append(number)
@@ -71,7 +71,7 @@ class _ForwardedSignals:
             self._received(number)
 
     def _received(self, number: int) -> None:
-        if number not in _FORWARDED:
+        if number not in FORWARDED:
             return
         if self._child is None:
             self._early.append(number)

@@ -15,6 +15,7 @@ from queueing.agent.agent import running_agent
 from queueing.agent.failures import FailureLog
 from queueing.aio.runner import run as run_on_loop
 from queueing.errors import ConfigError
+from workers.cli.shell.interrupts import ends_task, with_clean_up
 from workers.cli.shell.options import json_option
 from workers.cli.shell.output import Output
 from workers.cli.tools.agent_options import (
@@ -24,7 +25,7 @@ from workers.cli.tools.agent_options import (
     client_and_settings,
     pgp_certificates,
 )
-from workers.cli.tools.child import run_child
+from workers.cli.tools.child import FORWARDED, run_child
 from workers.cli.tools.key_notes import tell_of_keys, tell_of_missing_certificates
 from workers.cli.tools.told_failures import tell_failures
 from workers.cli.tools.tool_environment import INSTALL_HINT, MODULE_VARIABLE, ToolEnvironment, client_module
@@ -68,7 +69,7 @@ def run(
         raise ConfigError(
             MODULE_VARIABLE, "", "p11-kit-client.so is not installed on this host", INSTALL_HINT
         )
-    with _private_folder() as folder:
+    with with_clean_up(), _private_folder() as folder:
         client, settings = client_and_settings(arguments, folder / "agent.sock")
         failures = FailureLog()
         tools = ToolEnvironment(folder=folder, module=module, pgp=pgp_certificates(pgp))
@@ -83,20 +84,21 @@ async def _run(
     failures: FailureLog,
     tools: ToolEnvironment,
 ) -> int:
-    async with (
-        client,
-        running_agent(client, settings, failures) as listening,
-        waiting_notes(client, listening.signer),
-    ):
-        tell_of_keys(listening.keys)
-        try:
-            made = tools.variables(listening.address, os.environ)
-        except OSError as error:
-            raise _unusable_folder(error) from None
-        code = await run_child(command, {**os.environ, **made})
-        if code and not failures.counted():
-            tell_of_missing_certificates(listening.keys)
-        return code
+    with ends_task(FORWARDED, "The command was not started."):
+        async with (
+            client,
+            running_agent(client, settings, failures) as listening,
+            waiting_notes(client, listening.signer),
+        ):
+            tell_of_keys(listening.keys)
+            try:
+                made = tools.variables(listening.address, os.environ)
+            except OSError as error:
+                raise _unusable_folder(error) from None
+            code = await run_child(command, {**os.environ, **made})
+            if code and not failures.counted():
+                tell_of_missing_certificates(listening.keys)
+            return code
 
 
 @contextlib.contextmanager

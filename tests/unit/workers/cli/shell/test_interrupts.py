@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from workers.cli.shell.interrupts import Stopped, run_stoppable, with_clean_up
+from workers.cli.shell.interrupts import Stopped, ends_task, run_stoppable, with_clean_up
 
 
 class Subject:
@@ -69,7 +69,7 @@ def test_a_signal_before_the_first_step_of_the_work_stops_it_too(
 @pytest.fixture
 def own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The handlers of pytest again afterwards, and no watchdog that ends this process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     class Watchdog:
         daemon = False
@@ -116,3 +116,28 @@ def test_a_signal_that_is_ignored_stays_so(own_handlers: None) -> None:
         signal.raise_signal(signal.SIGHUP)
 
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_a_task_lets_it_end_in_order(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str], own_handlers: None
+) -> None:
+    """What it has opened is closed, and it says its sentence; a cancellation from elsewhere stays one."""
+    closed: list[str] = []
+
+    async def waiting(*, is_signalled: bool) -> None:
+        with ends_task([number], "It was not begun."), contextlib.ExitStack() as opened:
+            opened.callback(closed.append, "what was opened")
+            if is_signalled:
+                raise_handled(number)
+            else:
+                asyncio.get_running_loop().call_soon(next(iter(asyncio.all_tasks())).cancel)
+            await asyncio.Event().wait()
+
+    with pytest.raises(Stopped) as stopped:
+        asyncio.run(waiting(is_signalled=True))
+    assert stopped.value.exit_code == 128 + number
+    assert "It was not begun." in capsys.readouterr().err
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(waiting(is_signalled=False))
+    assert closed == ["what was opened"] * 2
