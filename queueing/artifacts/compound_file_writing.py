@@ -168,8 +168,13 @@ class _Writer:
 
 
 def tree_order(entry: Entry) -> tuple[int, list[int]]:
-    """Order of names in a storage (2.6.4): by length, then by upper-case UTF-16 code units."""
-    units = struct.unpack(f"<{len(entry.name) // 2}H", entry.name)
+    """Place of an entry among those of its storage, by its name."""
+    return name_order(entry.name)
+
+
+def name_order(name: bytes) -> tuple[int, list[int]]:
+    """Order of names in a storage (2.6.4): by length, then by upper-case UTF-16 code units. Equal ones are one name."""
+    units = struct.unpack(f"<{len(name) // 2}H", name)
     return len(units), [_upper(unit) for unit in units]
 
 

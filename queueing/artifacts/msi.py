@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from queueing.artifacts.compound_file import STORAGE, STREAM, CompoundFile, Entry, read_compound_file
-from queueing.artifacts.compound_file_writing import write_compound_file
+from queueing.artifacts.compound_file_writing import name_order, write_compound_file
 from queueing.errors import ArtifactInvalid
 from queueing.protocol import der
 
@@ -30,6 +30,10 @@ SUBJECT: Final = der.sequence(
 
 _SIGNATURE: Final = "\x05DigitalSignature".encode("utf-16-le")
 _EXTENDED: Final = "\x05MsiDigitalSignatureEx".encode("utf-16-le")
+_NAMES: Final = (_SIGNATURE, _EXTENDED)
+_PLACES: Final = tuple(map(name_order, _NAMES))
+"""Names in other capital letters have the same places: readers find one entry or the other."""
+
 _MOST_SIGNATURE_BYTES: Final = 1 << 20
 
 
@@ -82,9 +86,9 @@ def read_msi(stream: BinaryIO, size_bytes: int) -> MsiFile:
     file = read_compound_file(stream, size_bytes)
     kept, signatures = [], []
     for child in file.root.children:
-        if child.name not in {_SIGNATURE, _EXTENDED}:
+        if name_order(child.name) not in _PLACES:
             kept.append(child)
-        elif child.kind != STREAM or child.size_bytes > _MOST_SIGNATURE_BYTES:
+        elif child.name not in _NAMES or child.kind != STREAM or child.size_bytes > _MOST_SIGNATURE_BYTES:
             raise ArtifactInvalid("the package has something else in the place of its signature")
         elif child.name == _SIGNATURE:
             signatures.append(b"".join(child.pieces(stream)))

@@ -63,6 +63,13 @@ def test_a_storage_in_the_place_of_the_signature_is_refused() -> None:
             read(compound_file({"\x05DigitalSignature": odd}))
 
 
+@pytest.mark.parametrize("name", ["\x05digitalsignature", "\x05MSIDigitalSignatureEx"])
+def test_another_spelling_of_the_signatures_name_is_refused(name: str) -> None:
+    """Names differ by more than capital letters (2.6.4): Windows would find this stream or the signature."""
+    with pytest.raises(ArtifactInvalid, match="place of its signature"):
+        read(compound_file({**PACKAGE, name: b"x"}))
+
+
 def test_a_changed_byte_changes_the_digest() -> None:
     """In a small stream and in a large one."""
     raw = compound_file(PACKAGE)
