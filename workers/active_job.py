@@ -106,7 +106,7 @@ class ActiveJob:
         self.claimed = claimed
         self._sinks = sinks
         self.started_ms = unix_ms()
-        self.sealed = b""
+        self.sealed = self.public_key_sha256 = b""
         self.envelope: Envelope | None = None
         self.grant: Grant | None = None  # its signature is verified
         self._content: bytes | None = None
@@ -120,9 +120,8 @@ class ActiveJob:
         self.unavailable: SigningError | None = None
         self.failure: SigningError | None = None
         self.epoch: int | None = (
-            None  # of the tenant's file by which this worker has judged it; 0: there is none
+            None  # oldest of the tenant's files that judged it here; below 1: there was none
         )
-        self.public_key_sha256 = b""
         self.delayed = self.turned_back = False
         self.authenticated = self.intended = self.maybe_signed = False
         self.lane_ends: tuple[str, ...] = ()
@@ -230,9 +229,10 @@ class ActiveJob:
     def _is_of_another_version(self, outcome: SliceOutcome) -> bool:
         return bool(self.public_key_sha256) and outcome.public_key_sha256 != self.public_key_sha256
 
-    def slice_refused(self, first: int, count: int, error: SigningError) -> None:
-        """End the whole job: a lane refused its envelope with this ``error``, and signed none of ``count`` digests."""
+    def slice_refused(self, first: int, count: int, error: SigningError, by: int | None = None) -> None:
+        """End the whole job: a lane refused its envelope with this ``error`` by a file of the epoch ``by``, and signed none of it."""
         del first
+        self.epoch = min((each for each in (self.epoch, by) if each is not None), default=None)
         self._in_lanes -= count
         self._end_whole(error)
 

@@ -141,9 +141,10 @@ TEXTS: Final[dict[str, Text]] = {
         ),
     ),
     "config.behind": Text(
-        "A worker has an older file of the tenant than another host: the service key has signed a key directory of a newer epoch. By"
-        " its older file it would refuse the job, and the newer one may permit it. It requeues the job for a worker that has the"
-        " newer file, for a minute or two; after that it refuses the job as its file says.",
+        "A worker has an older file of the tenant than another host: the service key has signed a key directory of a newer epoch. Or"
+        " a lane has an older file than its worker; the log event `lane.reload_refused` may have the reason. By the older file the"
+        " job would be refused, and the newer one may permit it. It is requeued for a worker that has the newer file, for a minute"
+        " or two; after that it is refused as the older file says.",
         "The operator, by the log event `config.behind`, `sigmill_config_behind` and the alert SigmillConfigBehind; a build"
         " whose deadline has passed.",
         (

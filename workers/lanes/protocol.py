@@ -137,7 +137,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     ``SignStatement``.
 
     ``token``: the one that it logged in to; None from an older lane. ``loop``: ``native``, or ``python:`` and the reason; empty from an
-    older lane.
+    older lane. ``tenant_epoch``: of the tenant's file in force in the lane (-1: none); None from an older lane.
     """
 
     pid: _Number
@@ -148,6 +148,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     token: TokenProperties | None = None
     statements: bool = False
     loop: _Text = ""
+    tenant_epoch: _Epoch | None = None
 
 
 class SliceOutcome(msgspec.Struct, frozen=True, array_like=True):

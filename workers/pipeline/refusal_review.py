@@ -4,6 +4,7 @@ Files reach the hosts of a cluster one after the other. Meanwhile a worker refus
 client or issuer, a changed rule. Where a published directory shows that this worker has an older file (``PublishedEpochs``),
 its refusal is not the cluster's, and the job is returned: at most ``MOST_RETURNS`` times by this worker, for at most ``GRACE_S``
 seconds after the newer file was first seen, and of a tenant's jobs at most ``MOST_JOBS``. After that the refusal is the result.
+The same holds for a lane with an older file than this worker: the host may have other files for it, or it could not read the new one.
 The bounds are kept in this process: a tenant's Redis user can write all that Redis knows of a job's attempts.
 """
 
@@ -107,6 +108,9 @@ class RefusalReview:
         self._metrics = metrics
         self._jobs: list[ActiveJob] = []
         self._graces: dict[str, _Grace] = {}
+        self._own: dict[
+            str, _Grace
+        ] = {}  # of files that are in force here, and were not where the job was judged
         self._wake = asyncio.Event()
 
     def finished(self, job: ActiveJob) -> None:
@@ -145,18 +149,28 @@ class RefusalReview:
         for tenant in tenants:
             self._see(tenant, newer.get(tenant), now_s)
         for job in jobs:
-            grace = self._graces.get(job.claimed.tenant)
-            if self._has_newer_by_now(job) or (grace is not None and grace.take(job.job_id, now_s)):
+            if any(grace.take(job.job_id, now_s) for grace in self._graces_of(job, now_s)):
                 job.return_refused(ConfigBehind())
             else:
                 self._results.finished(job)
 
-    def _has_newer_by_now(self, job: ActiveJob) -> bool:
-        """Whether a newer file was adopted here since the job was judged: at most one return for each file that comes."""
-        return job.epoch is not None and self._epochs.in_force(job.claimed.tenant) > job.epoch
+    def _graces_of(self, job: ActiveJob, now_s: float) -> list[_Grace]:
+        """Times of grace that this job can have: while this worker is behind, and where it was judged by an older file than this worker has.
+
+        The latter: a newer file was adopted here meanwhile, or the lane has not adopted it.
+        """
+        tenant = job.claimed.tenant
+        found = [self._graces[tenant]] if tenant in self._graces else []
+        in_force = self._epochs.in_force(tenant)
+        if job.epoch is None or job.epoch >= in_force:
+            return found
+        own = self._own.get(tenant)
+        if own is None or own.epoch < in_force:
+            own = self._own[tenant] = _Grace(in_force, now_s + GRACE_S)
+        return [own, *found]
 
     def _forget_counts(self, now_s: float) -> None:
-        for grace in self._graces.values():
+        for grace in (*self._graces.values(), *self._own.values()):
             if now_s >= grace.until_s:
                 grace.returns.clear()
 

@@ -16,6 +16,7 @@ from tests.support.farm.forging import Forger
 from tests.support.rig.lane_handle import LaneHandle, spec_for
 from tests.support.rig.rig import MakeRig, Rig
 from tests.support.rig.shared_rig import behind_simhsm
+from workers.config.loading import load_configuration
 from workers.config.settings import TokenSettings
 from workers.config.token_tables import LOOP_VARIABLE
 from workers.hsm.faults import FAULTS, NO_CODE, VENDOR_DEFINED, Action, failure_for_code
@@ -55,6 +56,7 @@ async def sign_with_fault(rig: Rig, loop: str, call: str, code: int) -> Answer:
     )
     async with LaneHandle(spec_for(rig, "acme", sessions=1)) as lane:
         assert lane.ready.loop.partition(":")[0] == loop
+        assert lane.ready.tenant_epoch == load_configuration(rig.config()).tenants["acme"].epoch
         write_rules(rig.directory / "acme.faults", [f"{call} rv=0x{code:x} nth={BROKEN}"])
         await asyncio.sleep(0.02)  # rules count within 10 ms (bench.hsm.simhsm.write_rules)
         try:

@@ -177,7 +177,7 @@ class FakeJob:
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         self.done.append((first, len(outcome.signatures)))
 
-    def slice_refused(self, first: int, count: int, error: SigningError) -> None:
+    def slice_refused(self, first: int, count: int, error: SigningError, by: int | None = None) -> None:
         self.refused.append((first, count))
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:

@@ -82,6 +82,20 @@ def test_a_refused_envelope_ends_the_whole_job_at_once(finished: FinishedJobs) -
     assert job.ending is Ending.RESULT
 
 
+@pytest.mark.parametrize(
+    "by_worker, by_lane, oldest",
+    [(4, 3, 3), (4, 4, 4), (3, 4, 3), (4, None, 4), (None, 3, 3), (4, -1, -1), (None, None, None)],
+)
+def test_a_refused_job_knows_the_oldest_file_that_judged_it(
+    finished: FinishedJobs, by_worker: int | None, by_lane: int | None, oldest: int | None
+) -> None:
+    """A lane may have an older one than the worker; a lane of a former version does not say."""
+    job = job_in_work(finished, 1)
+    job.epoch = by_worker
+    job.slice_refused(0, 1, KeyUnknown(), by=by_lane)
+    assert job.epoch == oldest
+
+
 def test_a_job_whose_token_becomes_unavailable_is_returned(finished: FinishedJobs) -> None:
     """It is returned once no lane has a slice of it."""
     job = job_in_work(finished, 4)

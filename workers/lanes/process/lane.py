@@ -104,6 +104,7 @@ class Lane:
                 token=logged_in.token,
                 statements=True,
                 loop=str(logged_in.loop)[:1000],
+                tenant_epoch=self._policy.epochs[1],
             )
         )
         with self._connection.makefile("rb") as stream:

@@ -43,7 +43,7 @@ class SigningJob(Protocol):
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         """The digests from ``first`` on have this outcome, which is no error of the whole slice."""
 
-    def slice_refused(self, first: int, count: int, error: SigningError) -> None:
+    def slice_refused(self, first: int, count: int, error: SigningError, by: int | None = None) -> None:
         """A lane refused the envelope with this error, and signed none of these digests."""
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:

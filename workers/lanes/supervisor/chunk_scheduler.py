@@ -154,7 +154,8 @@ class ChunkScheduler:
         outcomes = list(zip(chunk.slices, answer.items, strict=True))
         for slice_, outcome in outcomes:
             if outcome.error is not None:
-                slice_.job.slice_refused(slice_.first, slice_.count, outcome.error.error())
+                error = outcome.error.error()
+                slice_.job.slice_refused(slice_.first, slice_.count, error, by=lane.tenant_epoch)
         self._feed(lane)
         if self._hsm is not None:
             self._hsm.record_usage(busy_s)

@@ -82,7 +82,8 @@ class LaneConnection:
     """Worker's end of the connection to one lane. ``outstanding`` is in the order of sending.
 
     ``id``: 16 random bytes, by which the log names the lane; ``operations``: calls of C_Sign that it has reported.
-    ``invalid``: the reason for which the lane was killed over one of its messages, else empty.
+    ``invalid``: the reason for which the lane was killed over one of its messages, else empty. ``tenant_epoch``: of the tenant's file that
+    it last reported; -1: it has none; None: an older lane, which has not been reloaded.
     """
 
     def __init__(self, stream: LaneStream, listener: AnswerListener, token_check: TokenCheck) -> None:
@@ -100,6 +101,7 @@ class LaneConnection:
         self._last_received = time.monotonic()
         self.outstanding: dict[int, ChunkSent] = {}
         self.reload_problem = ""
+        self.tenant_epoch: int | None = None
         self.failure: LaneFailure | None = None
         self.ready: Ready | None = None
         self.became_ready = asyncio.Event()
@@ -201,7 +203,7 @@ class LaneConnection:
         elif isinstance(message, Reloaded):
             if self._reloads.pop(message.id, None) is None:
                 raise AnswerInvalid("a reload is confirmed that was not requested")
-            self.reload_problem = message.problem
+            self.reload_problem, self.tenant_epoch = message.problem, message.tenant_epoch
         elif isinstance(message, Ready):
             self._became_ready(message)
         elif isinstance(message, LaneFailure):
@@ -215,6 +217,8 @@ class LaneConnection:
             self.failure = LaneFailure(objection, OPEN_CIRCUIT, False)
             self.stream.kill()
             return
+        if self.ready is None:
+            self.tenant_epoch = message.tenant_epoch
         self.ready = message
         self._ready_at = self._last_received
         self.became_ready.set()

@@ -282,6 +282,26 @@ async def test_a_job_that_was_refused_by_the_file_before_is_judged_again(
     assert len(cluster.results) == 2
 
 
+async def test_a_job_that_a_lane_refused_by_an_older_file_than_the_workers_returns_so_often(
+    cluster: Cluster, review: RefusalReview
+) -> None:
+    """Its host could not read the new file, or has other files; a job has its time of grace and its count, and the next file begins both again."""
+    cluster.newer.clear()
+    cluster.in_force["acme"] = 2
+    for _ in range(MOST_RETURNS + 1):
+        refuse(review, cluster, KeyUnknown(), judged_by=1)
+        await turn()
+    assert (len(cluster.returns), len(cluster.results)) == (MOST_RETURNS, 1)
+    cluster.now_s += GRACE_S
+    refuse(review, cluster, KeyUnknown(), job_id=b"another", judged_by=1)
+    await turn()
+    assert (len(cluster.returns), len(cluster.results)) == (MOST_RETURNS, 2)
+    cluster.in_force["acme"] = 3
+    refuse(review, cluster, KeyUnknown(), judged_by=2)
+    await turn()
+    assert len(cluster.returns) == MOST_RETURNS + 1
+
+
 @pytest.mark.parametrize("trouble", ["away", "silent"])
 async def test_what_was_seen_before_decides_while_redis_does_not_answer(
     cluster: Cluster, review: RefusalReview, monkeypatch: pytest.MonkeyPatch, trouble: str
@@ -305,12 +325,14 @@ async def test_counts_of_jobs_are_forgotten_when_their_time_is_over(
     cluster: Cluster, review: RefusalReview
 ) -> None:
     """Also where no further job of the tenant is refused."""
+    cluster.in_force["acme"] = 1
     refuse(review, cluster, KeyUnknown())
+    refuse(review, cluster, KeyUnknown(), job_id=b"by a lane", judged_by=0)
     await turn()
     cluster.now_s += GRACE_S
     refuse(review, cluster, KeyUnknown(), tenant="globex")
     await turn()
-    assert not any(grace.returns for grace in review._graces.values())
+    assert not any(grace.returns for grace in (*review._graces.values(), *review._own.values()))
 
 
 async def test_without_an_answer_of_redis_a_refusal_is_final(cluster: Cluster, review: RefusalReview) -> None:

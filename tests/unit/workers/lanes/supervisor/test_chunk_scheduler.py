@@ -34,6 +34,7 @@ class Lane:
         self.sessions = SESSIONS
         self.ready = True if takes_work else None
         self.outstanding: dict[int, ChunkSent] = {}
+        self.tenant_epoch = 4
 
     def send_chunk(self, group: Group, slices: list[Slice]) -> None:
         self.outstanding[max(self.outstanding, default=0) + 1] = ChunkSent(group, slices, 0.0)
@@ -74,9 +75,9 @@ class Job:
     def slice_done(self, first: int, outcome: SliceOutcome) -> None:
         self.said.append("done")
 
-    def slice_refused(self, first: int, count: int, error: SigningError) -> None:
+    def slice_refused(self, first: int, count: int, error: SigningError, by: int | None = None) -> None:
         self.needs_signatures = False
-        self.said.append(f"refused: {error.reason}")
+        self.said.append(f"refused: {error.reason} by epoch {by}")
 
     def slice_poisoned(self, first: int, count: int, lane_ends: Sequence[str]) -> None:
         self.said.append(f"poisoned by {', '.join(lane_ends)}")
@@ -228,7 +229,7 @@ def test_a_lane_that_refuses_a_job_gets_no_more_of_it() -> None:
     first = lane.outstanding.pop(1)
     scheduler.chunk_answered(cast("LaneConnection", lane), first, refusal_of(ClientRevoked()), 0.0)
     assert lane.has == [["refused"], ["other"]]
-    assert refused.said == ["refused: client.revoked", "skipped"]
+    assert refused.said == ["refused: client.revoked by epoch 4", "skipped"]
     assert (refused.sent, scheduler.waiting_digests) == (2 * CHUNK, 0)
 
 

@@ -13,6 +13,7 @@ from workers.lanes.protocol import (
     Alive,
     Outcomes,
     Ready,
+    Reloaded,
     SignCanary,
     SignDirectory,
     SignedCanary,
@@ -93,6 +94,29 @@ async def test_sessions_are_known_when_the_lane_is_ready(clock: FakeClock) -> No
     await turn()
     assert (connection.sessions, connection.became_ready.is_set()) == (3, True)
     lane.end(0)
+    await reading
+
+
+async def test_the_epoch_of_a_lane_is_that_of_its_login_and_then_of_each_reload(clock: FakeClock) -> None:
+    """By it a refusal is final or not. A lane of a former version says none when it logs in."""
+    lane, _, connection = connected()
+    reading = asyncio.ensure_future(connection.read_until_end())
+    lane.say(Ready(1, 2, 2, "module", tenant_epoch=4))
+    await turn()
+    assert connection.tenant_epoch == 4
+    connection.reload((), 5.0, files=True)
+    lane.say(Reloaded(1, 1, 5, ""))
+    lane.say(Ready(1, 2, 2, "module", tenant_epoch=4))
+    await turn()
+    assert connection.tenant_epoch == 5
+    lane.end(0)
+    await reading
+    older, _, connection = connected()
+    reading = asyncio.ensure_future(connection.read_until_end())
+    older.say(Ready(1, 2, 2, "module"))
+    await turn()
+    assert connection.tenant_epoch is None
+    older.end(0)
     await reading
 
 
