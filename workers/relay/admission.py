@@ -20,9 +20,12 @@ JOBS_PER_CLIENT: Final = 40
 MOST_BODY_BYTES_IN_HAND: Final = 256 * 1024 * 1024
 """Bytes of bodies that were received and not processed yet, of all requests together."""
 
+MOST_ANSWER_BYTES_IN_HAND: Final = 256 * 1024 * 1024
+"""Bytes of answers that their clients have not read yet, of all requests together."""
+
 _WAITING_TIMES: Final = 3
 """Share of waiting clients and of their jobs: to wait is what a client of a tenant in order does most of its time, a request is over in
-milliseconds. So one tenant among several may have three quarters of these places, and half of the requests."""
+milliseconds. So one tenant among several may have three quarters of these places, and half of the requests. Answers are as many."""
 
 _LEAST_RETRY_S: Final = 1.0
 _MOST_RETRY_S: Final = 5.0
@@ -65,6 +68,7 @@ class Admission:
         self._requests = Shares(limits.requests, redis_of)
         self._waiting = Shares(most, redis_of, times=_WAITING_TIMES, own=settings.own_shares())
         self._jobs = Shares(most * JOBS_PER_CLIENT, redis_of, times=_WAITING_TIMES)
+        self._answer_bytes = Shares(MOST_ANSWER_BYTES_IN_HAND, redis_of, times=_WAITING_TIMES)
         self.draining = False
 
     @property
@@ -76,6 +80,11 @@ class Admission:
     def waiting(self) -> int:
         """Clients that wait for results."""
         return self._waiting.taken
+
+    @property
+    def answer_bytes(self) -> int:
+        """Bytes of long answers that their clients have not read yet."""
+        return self._answer_bytes.taken
 
     @contextlib.contextmanager
     def body(self) -> Iterator[Body]:
@@ -91,6 +100,16 @@ class Admission:
         if self._body_bytes + count > MOST_BODY_BYTES_IN_HAND:
             raise self._shed("the relay has too many bodies in hand", "bodies")
         self._body_bytes += count
+
+    @contextlib.contextmanager
+    def answer(self, tenant: str, size_bytes: int) -> Iterator[None]:
+        """Within the block an answer to a client of the tenant is in memory. Raises ``Shed``."""
+        if not (self._answer_bytes.are_free(size_bytes) and self._answer_bytes.may_take(tenant, size_bytes)):
+            raise self._shed(
+                "the relay has too many answers in hand that are not read yet", "answers", tenant
+            )
+        with self._answer_bytes.held(tenant, size_bytes):
+            yield
 
     def check_request(self) -> None:
         """Raise ``Shed`` where the relay takes no further request, of whichever tenant."""

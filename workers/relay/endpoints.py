@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from queueing.broker.job_values import QueuedState, QueuePosition
@@ -44,12 +44,13 @@ _READ_AT_ONCE: Final = 16
 class Reply:
     """Answer to a request. ``limited_s``: no envelope was accepted, by the tenant's limits; the time after which there may be room.
 
-    ``last``: the relay closes the connection.
+    ``last``: the relay closes the connection. ``tenant``: the one for whose client it is.
     """
 
     body: bytes
     limited_s: float | None = None
     last: bool = False
+    tenant: str = ""
 
 
 class Endpoints:
@@ -102,14 +103,14 @@ class Endpoints:
         """
         tenant = messages.decoded(body, messages.TenantOf).tenant
         if path == messages.RESULTS:
-            return await self._results(self._queue(tenant), body)
+            return replace(await self._results(self._queue(tenant), body), tenant=tenant)
         with self._in_hand(tenant) as queue:
-            return await self._posts[path](queue, body)
+            return replace(await self._posts[path](queue, body), tenant=tenant)
 
     async def get(self, path: str, tenant: str) -> Reply:
         """Answer to a question about one tenant."""
         with self._in_hand(tenant) as queue:
-            return await self._gets[path](queue)
+            return replace(await self._gets[path](queue), tenant=tenant)
 
     async def _submit(self, queue: TenantQueue, body: bytes) -> Reply:
         envelopes = messages.decoded(body, messages.SubmitRequest).envelopes

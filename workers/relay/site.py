@@ -30,6 +30,11 @@ log = logging.getLogger("sigmill.relay")
 _RETRY_S: Final = 2.0
 _SHED_LOGGED_S: Final = 60.0
 
+_LONG_BYTES: Final = 16 * 1024
+"""Answers above are counted; those below have 256 MB on 16,000 connections."""
+
+_PIECE_BYTES: Final = 64 * 1024
+
 
 class RelaySite:
     """Answers of a relay."""
@@ -64,7 +69,7 @@ class RelaySite:
         try:
             if path == messages.HEALTH and request.method == "GET":
                 return self._health()
-            reply = await self._reply(request, path)
+            return await self._send(request, endpoint, await self._reply(request, path), began_s)
         except SigningError as error:
             return self._refusal(error, endpoint)
         except ConfigError as error:  # of the relay's Redis user: the operator's, not the caller's
@@ -75,10 +80,6 @@ class RelaySite:
             raise
         except Exception as error:  # noqa: BLE001 - a fault costs one request
             return self._failed(error, endpoint)
-        if path != messages.RESULTS:
-            self._metrics.request_seconds.labels(endpoint).observe(time.monotonic() - began_s)
-        self._metrics.requests.labels(endpoint, "ok" if reply.limited_s is None else "limited").inc()
-        return _message(reply)
 
     async def _reply(self, request: web.BaseRequest, path: str) -> Reply:
         if path not in self._endpoints.paths or request.method != self._endpoints.method(path):
@@ -91,6 +92,20 @@ class RelaySite:
                 request, body, most_bytes=messages.MOST_BODY_BYTES, within_s=self._limits.body_s
             )
         return await self._endpoints.post(path, raw)
+
+    async def _send(
+        self, request: web.BaseRequest, endpoint: str, reply: Reply, began_s: float
+    ) -> web.StreamResponse:
+        """The answer; a long one is sent here, and counts until its client has read it. Raises ``Shed``."""
+        took_s = time.monotonic() - began_s
+        answer = _message(reply)
+        if len(reply.body) > _LONG_BYTES:
+            with self._admission.answer(reply.tenant, len(reply.body)):
+                await _written(answer, request, reply.body)
+        if request.path != messages.RESULTS:
+            self._metrics.request_seconds.labels(endpoint).observe(took_s)
+        self._metrics.requests.labels(endpoint, "ok" if reply.limited_s is None else "limited").inc()
+        return answer
 
     def _health(self) -> web.Response:
         if self._admission.draining:
@@ -125,14 +140,29 @@ class RelaySite:
             )
 
 
-def _message(reply: Reply) -> web.Response:
-    answer = web.Response(body=reply.body, content_type=messages.MESSAGE_TYPE)
+def _message(reply: Reply) -> web.StreamResponse:
+    """The answer; one without its body where that is long."""
+    if len(reply.body) > _LONG_BYTES:
+        answer = web.StreamResponse()
+        answer.content_length = len(reply.body)
+    else:
+        answer = web.Response(body=reply.body)
+    answer.content_type = messages.MESSAGE_TYPE
     if reply.limited_s is not None:
         answer.set_status(LIMITED)
         answer.headers["Retry-After"] = seconds(reply.limited_s)
     if reply.last:
         answer.force_close()
     return answer
+
+
+async def _written(answer: web.StreamResponse, request: web.BaseRequest, body: bytes) -> None:
+    """Send a long answer piece by piece: of one that is written whole, TLS hands all to the socket's buffer, whether it is read or not."""
+    await answer.prepare(request)
+    with memoryview(body) as view:
+        for first in range(0, len(view), _PIECE_BYTES):
+            await answer.write(bytes(view[first : first + _PIECE_BYTES]))
+    await answer.write_eof()
 
 
 def _json(status: int, error: SigningError) -> web.Response:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from queueing.aio.events import wait_for
@@ -36,6 +36,12 @@ GATHER_S: Final = 0.001
 CLOSE_S: Final = 0.5
 """Time for Redis to take note of the end, as a worker gives it."""
 
+MOST_LOOKS: Final = 8
+"""Polls whose jobs are looked up at a time: each has the results of ``_MOST_JOBS`` in memory, of which its answer has 1 MiB."""
+
+LOOK_WAIT_S: Final = 10.0
+"""Longest wait for that, which a client grants beside the time that it asked for."""
+
 _MOST_JOBS: Final = 128
 """Jobs per question: their results have some 4 MB, at most 80 MB."""
 
@@ -59,6 +65,7 @@ class TenantQueue:
         self.clients = WaitingClients()
         self._replies = ReplyReader(blocking, tenant, self.reply_id, self.clients, self)
         self._failing = False
+        self._looks = asyncio.Semaphore(MOST_LOOKS)
 
     def loops(self) -> Sequence[Coroutine[Any, Any, None]]:
         """The loops that bring results, to be run until they are cancelled."""
@@ -67,11 +74,12 @@ class TenantQueue:
     async def results(self, job_ids: Sequence[str], *, wait_s: float, check: bool) -> WaitingClient:
         """Results of these jobs: at once, or as soon as there is something, or nothing after the time.
 
-        Raises ``QueueUnavailable`` where Redis cannot be asked at the beginning.
+        Raises ``QueueUnavailable`` where Redis cannot be asked at the beginning, or is asked for too many other clients.
         """
         loop = asyncio.get_running_loop()
         with self.clients.waiting(job_ids, loop.time()) as client:
-            await self._look([client], check=check)
+            async with self._one_look():
+                await self._look([client], check=check)
             if not client.complete and await wait_for(client.some, wait_s) and len(client.job_ids) > 1:
                 await asyncio.sleep(GATHER_S)
             return client
@@ -109,6 +117,18 @@ class TenantQueue:
                     await self._replies.remove()
         finally:
             await self.access.aclose()
+
+    @contextlib.asynccontextmanager
+    async def _one_look(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(LOOK_WAIT_S):
+                await self._looks.acquire()
+        except TimeoutError:
+            raise QueueUnavailable("the jobs of many other clients are looked up before") from None
+        try:
+            yield
+        finally:
+            self._looks.release()
 
     async def _sweep_once(self) -> None:
         await self._check(self.clients.unchecked(asyncio.get_running_loop().time() - CHECK_S))

@@ -7,7 +7,7 @@ from typing import Final
 from workers.telemetry.metric_declarations import counter, gauge, histogram
 from workers.telemetry.metrics_catalogue import LATENCY_BOUNDS_S, ProcessMetrics
 
-SHED_CAUSES: Final = ("requests", "tenant_requests", "bodies", "waiting", "tenant", "draining")
+SHED_CAUSES: Final = ("requests", "tenant_requests", "bodies", "answers", "waiting", "tenant", "draining")
 """``tenant_requests`` and ``tenant``: requests and waiting clients beyond a tenant's share, or beyond that of all tenants of its Redis."""
 
 
@@ -47,7 +47,7 @@ class RelayMetrics(HttpsMetrics):
     shed = counter(
         "relay_shed",
         "Requests that were told to come later, because the relay had too much in hand: of all tenants (requests, waiting, bodies), of"
-        " one tenant or the tenants of one Redis (tenant_requests, tenant), or because it ends (draining).",
+        " one tenant or the tenants of one Redis (tenant_requests, tenant), of either (answers), or because it ends (draining).",
         "cause",
     )
     waiting_clients = gauge("relay_waiting_clients", "Clients that wait for results.")

@@ -93,6 +93,20 @@ def test_a_tenant_leaves_as_many_requests_to_others_as_it_has() -> None:
     assert made.requests == 0
 
 
+def test_unread_answers_of_a_tenant_leave_room_for_those_of_others() -> None:
+    """Three quarters of the bytes; an answer alone may be as long as all, and none longer."""
+    most = module.MOST_ANSWER_BYTES_IN_HAND
+    made = admission(acme=None, globex=None)
+    with made.answer("acme", most // 2), made.answer("acme", most // 4):
+        with pytest.raises(Shed) as own, made.answer("acme", 1):
+            pass
+        with made.answer("globex", most // 8):
+            assert made.answer_bytes == most // 2 + most // 4 + most // 8
+    assert (cause(own), own.value.tenant, made.answer_bytes) == ("answers", "acme", 0)
+    with made.answer("acme", most), pytest.raises(Shed), made.answer("globex", 1):
+        pass
+
+
 def test_tenants_of_one_redis_leave_room_for_those_of_another() -> None:
     """Each for its own would leave none: the second tenant of a silent Redis is told to come later, that of another one is not."""
     made = Admission(at_hosts(settings(acme=None, globex=None, initech=None), initech="other.example"))

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from queueing.client.delivery import relay_messages as messages
 from tests.support.relay.relay_settings import settings
 from workers.relay.admission import Admission
-from workers.relay.endpoints import Endpoints
+from workers.relay.endpoints import Endpoints, Reply
 from workers.relay.site import RelaySite
 from workers.telemetry.edge_metrics import RelayMetrics
 
@@ -105,3 +105,50 @@ async def test_a_body_is_received_while_there_is_room(setup: SiteSetup, path: st
                 stack.enter_context(setup.admission.waiting_client("acme", 1))
         answer = await setup.answer(post)
     assert (post.read, answer.status) == (True, 400)
+
+
+class Get:
+    """A GET of the time of Redis."""
+
+    method = "GET"
+    path = messages.TIME
+    query: Final = CIMultiDict[str]({"tenant": "acme"})
+
+
+class ShortEndpoints:
+    """Operations of a relay of which each has this answer."""
+
+    paths = frozenset({messages.TIME})
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def method(self, path: str) -> str:
+        del path
+        return "GET"
+
+    async def get(self, path: str, tenant: str) -> Reply:
+        del path, tenant
+        return self._reply
+
+
+@pytest.mark.parametrize(
+    "reply, status, wait",
+    [
+        (Reply(b"answer", tenant="acme"), 200, None),
+        (Reply(b"", tenant="acme", last=True), 200, None),
+        (Reply(b"answer", tenant="acme", limited_s=2.5), 429, "3"),
+    ],
+    ids=["ok", "last", "limited"],
+)
+async def test_a_message_is_answered(reply: Reply, status: int, wait: str | None) -> None:
+    """With its length and type, and with a time where the limits refused all of it."""
+    made, metrics = settings(acme=None), RelayMetrics(CollectorRegistry())
+    endpoints = cast("Endpoints", ShortEndpoints(reply))
+    site = RelaySite(endpoints, made.limits, admission=Admission(made), metrics=metrics)
+    answer = await site.answer(cast("BaseRequest", Get()))
+    assert isinstance(answer, web.Response)
+    assert (answer.status, answer.body, answer.content_type) == (status, reply.body, messages.MESSAGE_TYPE)
+    assert answer.content_length == len(reply.body)
+    assert answer.headers.get("Retry-After") == wait
+    assert answer.keep_alive is (False if reply.last else None)

@@ -16,6 +16,7 @@ from tests.support.waiting import turn
 from workers.relay import tenant_queue
 from workers.relay.process import close_all
 from workers.relay.tenant_queue import TenantQueue
+from workers.relay.waiting import WaitingClient
 
 JOB = "{acme}job"
 LOST = QueuedState(result=None, has_job=False, due_ms=None, leased=False)
@@ -209,3 +210,59 @@ async def test_connections_are_closed_also_where_the_removal_of_the_stream_fails
     with pytest.raises(ValueError, match="a defect"):
         await queue.close()
     assert connections.closed
+
+
+@dataclass(slots=True)
+class Slow:
+    """Access whose look-ups end when the test lets them. No job has a result."""
+
+    confirms: bool = True
+    running: int = 0
+    most: int = 0
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def look_up(self, job_ids: Sequence[str], *, confirmed: bool) -> list[QueuedState]:
+        del confirmed
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await self.may_end.wait()
+        self.running -= 1
+        return [LOST for _ in job_ids]
+
+
+async def test_few_polls_are_looked_up_at_a_time(queue: TenantQueue) -> None:
+    """The results that Redis has for one are in memory until its answer is full. All get their turn, and none keeps it who has gone."""
+    access = Slow()
+    queue.access = access  # type: ignore[assignment]
+    polls = [
+        asyncio.ensure_future(queue.results([f"{{acme}}{number}"], wait_s=0.0, check=True))
+        for number in range(3 * tenant_queue.MOST_LOOKS)
+    ]
+    await turn()
+    assert access.running == tenant_queue.MOST_LOOKS
+    for gone in (polls[0], polls[-1]):
+        gone.cancel()
+    await turn()
+    access.may_end.set()
+    answered = await asyncio.gather(*polls, return_exceptions=True)
+    assert [type(each) for each in answered].count(WaitingClient) == len(polls) - 2
+    assert not queue.clients
+    assert access.most <= tenant_queue.MOST_LOOKS + 1
+
+
+async def test_a_poll_that_gets_no_turn_is_told_to_come_later(
+    queue: TenantQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is silent, and the client is not to wait longer than it grants."""
+    monkeypatch.setattr(tenant_queue, "LOOK_WAIT_S", 0.0)
+    queue.access = Slow()  # type: ignore[assignment]
+    polls = [
+        asyncio.ensure_future(queue.results([JOB], wait_s=0.0, check=True))
+        for _ in range(tenant_queue.MOST_LOOKS)
+    ]
+    await turn()
+    with pytest.raises(QueueUnavailable, match="many other clients"):
+        await queue.results([JOB], wait_s=0.0, check=True)
+    for poll in polls:
+        poll.cancel()
+    await asyncio.gather(*polls, return_exceptions=True)
