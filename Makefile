@@ -7,7 +7,7 @@ SUITES := $(wildcard tests/unit tests/integration tests/security tests/faults te
 # More words for pytest: make test ARGS='-k envelope -x'
 ARGS ?=
 # Test files run side by side: a test of a stack mostly waits. JOBS=0 runs them one after another.
-JOBS ?= 4
+JOBS ?= 5
 # In the order of tests/conftest.py: else the longest files begin last, and all but one process wait for their end.
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
