@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,6 +50,7 @@ from tests.fuzz.agent_boundaries import AGENT_BOUNDARIES
 from tests.fuzz.file_boundaries import FILE_BOUNDARIES
 from tests.fuzz.issuer_boundaries import ISSUER_BOUNDARIES
 from tests.fuzz.relay_boundaries import RELAY_BOUNDARIES
+from tests.fuzz.scratch import SCRATCH
 from workers.audit.job_history import histories_of
 from workers.cli.shell.output import printable
 from workers.cli.signing import verify
@@ -80,13 +80,12 @@ class Boundary:
     seeds: tuple[bytes, ...]
 
 
-_FOLDER: Final = tempfile.TemporaryDirectory(prefix="sigmill-fuzz-")
 NOW_MS: Final = seeds.NOW_MS
 
 
 def _file(name: str, data: bytes, mode: int = 0o600) -> Path:
     """A file of this process with these bytes."""
-    file = Path(_FOLDER.name) / str(os.getpid()) / name
+    file = SCRATCH / str(os.getpid()) / name
     if not file.parent.is_dir():
         file.parent.mkdir(parents=True)
     file.write_bytes(data)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -28,6 +26,7 @@ from queueing.artifacts.time_stamps.tokens import TimeStampInvalid, TimeStampReq
 from queueing.errors import ArtifactInvalid
 from queueing.protocol import der
 from queueing.protocol.algorithms import Algorithm
+from tests.fuzz.scratch import SCRATCH
 from tests.support.artifacts.cab_files import cab_file
 from tests.support.artifacts.msi_files import Content, compound_file
 from tests.support.artifacts.pe_files import pe_file
@@ -35,7 +34,6 @@ from workers.journal.event_records import ConfigurationRecord, KeyRecord, LoginR
 from workers.journal.event_spool import FOLDER_NAME, EventSpool
 from workers.pki import receipts
 
-_FOLDER: Final = tempfile.TemporaryDirectory(prefix="sigmill-fuzz-files-")
 _ROUND_TRIP: Final = b"a signature"
 
 
@@ -95,8 +93,8 @@ def time_stamp(data: bytes) -> None:
 
 def event_spool(data: bytes) -> None:
     """A file among those that wait for the worker: what is in it can be put into the log."""
-    spool = EventSpool(Path(_FOLDER.name))
-    folder = Path(_FOLDER.name) / FOLDER_NAME
+    spool = EventSpool(SCRATCH)
+    folder = SCRATCH / FOLDER_NAME
     folder.mkdir(exist_ok=True)
     (folder / "1.event").write_bytes(data)
     (waiting,) = spool.waiting()
