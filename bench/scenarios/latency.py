@@ -15,7 +15,7 @@ from queueing.protocol.algorithms import KeyKind
 
 IDLE_PAUSE_S: Final = 0.02
 IDLE_P50_MS: Final = 5.0
-IDLE_P99_MS: Final = 20.0
+IDLE_P99_MS: Final = 8.0
 LOADS: Final = (0.3, 0.6, 0.9)
 SIZE: Final = 64
 SEED: Final = 20261123
