@@ -30,6 +30,7 @@ class Randomness(Protocol):
 def wait_after(error: SigningError, randomness: Randomness = random) -> float:
     """Wait after a refusal, in seconds: the advised time and up to half as much again."""
     advised_s = _USUAL_WAIT_S if error.retry_after_s is None else error.retry_after_s
+    # In this order NaN, which is greater than nothing, is the least wait.
     return min(max(_LEAST_WAIT_S, advised_s), _MOST_WAIT_S) * (1.0 + 0.5 * randomness.random())
 
 

@@ -108,9 +108,8 @@ class RefusalReview:
         self._metrics = metrics
         self._jobs: list[ActiveJob] = []
         self._graces: dict[str, _Grace] = {}
-        self._own: dict[
-            str, _Grace
-        ] = {}  # of files that are in force here, and were not where the job was judged
+        # Of files that are in force here, and were not where the job was judged:
+        self._own: dict[str, _Grace] = {}
         self._wake = asyncio.Event()
 
     def finished(self, job: ActiveJob) -> None:

@@ -101,7 +101,12 @@ STATEMENTS: Final = "statements"
 def statement_files(log_folder: Path) -> list[Path]:
     """Statements about the keys of a log, by name; without drafts, of which a crash of their writer leaves a part. Raises ``OSError``."""
     files = entries(log_folder / STATEMENTS, missing_ok=True)
-    return [file for file in files if not file.name.startswith(".")]
+    return [file for file in files if not is_draft(file.name)]
+
+
+def is_draft(statement: str) -> bool:
+    """Whether the name in a folder of statements is that of a file whose writer was killed; no statement has such a name."""
+    return statement.startswith(".")
 
 
 _LARGEST_REQUEST_BYTES: Final = 4096

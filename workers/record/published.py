@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
 from queueing.files.folders import entries, is_there
-from queueing.protocol.names import NAME_PATTERN
+from queueing.protocol.names import is_name
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.merkle import HASH_BYTES
 from queueing.transparency.notes import read_note
@@ -40,11 +39,7 @@ def published_heads(folder: Path) -> dict[str, Head]:
 
 def tenants_of(folder: Path) -> set[str]:
     """Tenants with a folder in the folder of logs; a folder that no tenant can have the name of is not ours. Raises ``OSError``."""
-    return {each.name for each in entries(folder) if _is_tenant(each.name) and each.is_dir()}
-
-
-def _is_tenant(name: str) -> bool:
-    return re.match(NAME_PATTERN, name) is not None
+    return {each.name for each in entries(folder) if is_name(each.name) and each.is_dir()}
 
 
 def published_checkpoint(folder: Path) -> Checkpoint | None:

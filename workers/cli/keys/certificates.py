@@ -96,7 +96,11 @@ def attach_certificate(  # noqa: PLR0913 - one parameter per option
     pinned = _version_of(scope, tenant, key, chain, chain_file)
     file = scope.tenants_dir / _file_name(pinned, chain)
     has_it = pinned.chain(name) == chain.der
-    edited = (_unchanged if has_it else _preview if dry_run else _write)(scope, pinned, file, chain, name)
+    edited = (
+        _unchanged(scope, pinned)
+        if has_it
+        else (_preview if dry_run else _write)(scope, pinned, file, chain, name)
+    )
     if edited.written:
         keep_key_event(
             scope,
@@ -228,11 +232,8 @@ def _file_name(pinned: PinnedVersion, chain: Chain) -> str:
     return f"{pinned.tenant.name}.{pinned.key.name}.v{pinned.version.version}.{digest}.pem"
 
 
-def _unchanged(
-    scope: ServiceScope, pinned: PinnedVersion, file: Path, chain: Chain, name: str
-) -> EditedTenant:
-    """The tenant's file as it is: the version has this chain, under whatever name of its file."""
-    del file, chain, name
+def _unchanged(scope: ServiceScope, pinned: PinnedVersion) -> EditedTenant:
+    """The tenant's file as it is: the version has the chain, under whatever name of its file."""
     tenant_file = scope.tenant_file(pinned.tenant.name)
     text = read_text(tenant_file)
     return EditedTenant(file=tenant_file, before=text, after=text, tenant=pinned.tenant)

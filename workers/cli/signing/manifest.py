@@ -46,19 +46,25 @@ def is_stream(manifest: Path) -> bool:
     """Whether the manifest can be read only once: stdin or a pipe. Raises ``click.UsageError`` for what is no file."""
     if str(manifest) == "-":
         return True
+    return not stat.S_ISREG(_check_is_file(manifest))
+
+
+def _check_is_file(manifest: Path) -> int:
+    """Mode of a file or pipe. A device has no end, and a folder no lines: ``click.UsageError``."""
     try:
         mode = manifest.stat().st_mode
     except (OSError, ValueError) as error:
         raise _unreadable(manifest, error) from None
     if stat.S_ISDIR(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         raise click.UsageError(f"{manifest}: this is a folder or a device, not a file of lines")
-    return not stat.S_ISREG(mode)
+    return mode
 
 
 def open_manifest(manifest: Path) -> BinaryIO:
-    """The manifest's bytes; raises ``click.UsageError``."""
+    """The manifest's bytes; raises ``click.UsageError``, also for what is no file of lines."""
     if str(manifest) == "-":
         return sys.stdin.buffer
+    _check_is_file(manifest)
     try:
         return manifest.open("rb")
     except (OSError, ValueError) as error:

@@ -33,7 +33,7 @@ from workers.cli.shell.output import ErrorObject, Exit, Output, Tally, emit, pri
 from workers.cli.signing.hashing import hash_file
 from workers.cli.signing.items import HASH_BYTES, Item, name_from_json
 from workers.cli.signing.json_lines import SignedLine
-from workers.cli.signing.manifest import batches_of, is_stream, open_manifest
+from workers.cli.signing.manifest import batches_of, open_manifest
 from workers.cli.signing.request_options import WaitingCommand
 
 _CHANGED: Final = "Sign the file again, or restore the signed one. With --digests-only the signature is checked against the line's digest."
@@ -188,14 +188,14 @@ async def _verify(client: SigningClient, results: Path, *, read_files: bool, as_
 
 def _lines(results: Path) -> Iterator[tuple[str, bytes | None]]:
     """Lines that are not empty, with their places, and without a byte order mark; None for one of more than 1 MiB."""
-    name = "stdin" if is_stream(results) and str(results) == "-" else str(results)
-    file = open_manifest(results)
+    is_stdin = str(results) == "-"
+    file, name = open_manifest(results), "stdin" if is_stdin else str(results)
     try:
         for batch in batches_of(file):
             for number, line in batch:
                 yield f"{name}:{number}", line and line.removeprefix(codecs.BOM_UTF8)
     finally:
-        if str(results) != "-":
+        if not is_stdin:
             file.close()
 
 

@@ -23,7 +23,7 @@ from workers.cli.shell.progress import Progress
 from workers.cli.signing.hashing import HashMeter
 from workers.cli.signing.items import Item, name_from_json
 from workers.cli.signing.json_lines import FailedLine, failed_line, signed_line
-from workers.cli.signing.manifest import is_stream, open_manifest
+from workers.cli.signing.manifest import open_manifest
 from workers.cli.signing.out_dir import ItemFolder, receipts_in
 from workers.cli.signing.request_options import WaitingCommand, client_and_deadline
 from workers.cli.signing.submit import SubmittedItem, SubmittedLine
@@ -97,7 +97,6 @@ def _read(job_file: Path) -> SubmittedLine:
 
 def _bytes_of(job_file: Path) -> bytes:
     """All bytes of the file, a pipe or stdin; raises ``click.UsageError`` where they do not end."""
-    is_stdin = is_stream(job_file) and str(job_file) == "-"
     file = open_manifest(job_file)
     raw = bytearray()
     try:
@@ -106,7 +105,7 @@ def _bytes_of(job_file: Path) -> bytes:
             if len(raw) > _MOST_BYTES:
                 raise _not_ours(job_file)
     finally:
-        if not is_stdin:
+        if str(job_file) != "-":
             file.close()
     return bytes(raw)
 

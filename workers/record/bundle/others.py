@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.files.folders import each_entry, names_below
 from queueing.transparency.tiles import WIDTH, bundle_path, index_path, tile_path
+from workers.record.exchange import STATEMENTS, is_draft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,8 +19,7 @@ ORIGIN_FOLDER: Final = re.compile(r"[0-9a-f]{16}")
 """Names of the folders of logs in a bundle."""
 
 README: Final = "README"
-_STATEMENTS: Final = "statements"
-_PARTS: Final = frozenset({"checkpoint", "items", "minimum", "origin", "range", _STATEMENTS, "tile"})
+_PARTS: Final = frozenset({"checkpoint", "items", "minimum", "origin", "range", STATEMENTS, "tile"})
 """Names in the folder of an origin."""
 
 MOST_OTHERS: Final = 100
@@ -60,11 +60,6 @@ def unread_files(origin: Path, size: int, first: int, end: int) -> Names:
     return _first(unread, MOST_UNREAD)
 
 
-def is_draft(statement: str) -> bool:
-    """Whether the name in the folder of statements is that of a file whose writer was killed; no statement has such a name."""
-    return statement.startswith(".")
-
-
 def _first(names: Iterable[str], most: int) -> Names:
     """The first names, of any number: a bundle from outside may have millions, and no more than these are in memory."""
     count = 0
@@ -98,10 +93,10 @@ def _files(origin: Path) -> Iterator[str]:
                 yield f"{folder.name}/{name}"
         elif folder.is_symlink() or folder.exists():
             yield folder.name
-    if (origin / _STATEMENTS).is_dir() and not (origin / _STATEMENTS).is_symlink():
-        for each in each_entry(origin / _STATEMENTS):
+    if (origin / STATEMENTS).is_dir() and not (origin / STATEMENTS).is_symlink():
+        for each in each_entry(origin / STATEMENTS):
             if is_draft(each.name):
-                yield f"{_STATEMENTS}/{each.name}"
+                yield f"{STATEMENTS}/{each.name}"
 
 
 def _blocks(first: int, end: int) -> range:

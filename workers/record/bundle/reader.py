@@ -22,7 +22,8 @@ from queueing.transparency.tiles import (
     split_tile,
     tile_path,
 )
-from workers.record.bundle.others import ORIGIN_FOLDER, is_draft, unread_files
+from workers.record.bundle.others import ORIGIN_FOLDER, unread_files
+from workers.record.exchange import is_draft
 from workers.record.items import decode_row, has_more
 from workers.record.volumes import MAX_ROW_BYTES, ROW_LENGTH
 
