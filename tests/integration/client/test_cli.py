@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,15 @@ async def test_raw_and_out_dir(config: str, files: list[Path], tmp_path: Path) -
     assert written == out_dir.joinpath(*files[0].parts[1:-1], "0.bin.sig")
     verified = await run_sigmill("verify", "--config", config, "-", stdin=ran.out.encode())
     assert verified.code == 0, verified.out
+
+    draft = written.with_name(".0.bin.sig.01234567.new")  # of a killed run, an hour ago and more
+    draft.touch()
+    os.utime(draft, (0, 0))
+    again = await run_sigmill(
+        "sign", "--config", config, "--key", "release", "--out-dir", str(out_dir), str(files[0])
+    )
+    assert again.code == 0, again.err
+    assert not draft.exists()
 
 
 async def test_digests_and_manifests(config: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,9 @@ from click import UsageError
 from click.testing import CliRunner, Result
 
 from queueing.client.submitted_job import Job, JobPart
+from queueing.errors import ConfigError
 from queueing.protocol.algorithms import Algorithm
+from workers.cli.signing.out_dir import receipts_in
 from workers.cli.signing.submit import SubmittedItem, SubmittedLine
 from workers.cli.signing.wait import wait
 
@@ -54,6 +57,17 @@ def test_a_job_whose_receipts_cannot_be_written_is_a_usage_error(
     result = run(tmp_path, "--job", submitted(tmp_path, *names, receipts=receipts))
     assert isinstance(result.exception, UsageError)
     assert what in str(result.exception)
+
+
+def test_the_draft_of_a_receipt_that_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    receipt = receipts_in(tmp_path / "receipts").path("a")
+    draft = receipt.with_name(f".{receipt.name}.01234567.new")
+    draft.parent.mkdir()
+    draft.touch()
+    os.utime(draft, (0, 0))
+    result = run(tmp_path, "--job", submitted(tmp_path, "a", receipts=True))
+    assert isinstance(result.exception, ConfigError)  # client.toml is empty here
+    assert not draft.exists()
 
 
 def test_a_bare_job_id_has_no_digests_to_verify_a_receipt_by(tmp_path: Path) -> None:
