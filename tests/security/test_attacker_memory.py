@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.rig.process_memory import holds, open_files
-from tests.support.rig.rig import descendants
+from tests.support.rig.process_memory import holds
+from tests.support.rig.processes import descendants, open_files
 from tests.support.rig.shared_rig import SharedRig
 from workers.hsm.process_hardening import harden
 

@@ -33,7 +33,8 @@ from tests.support.issuer.build import Build
 from tests.support.issuer.granted_service import GrantedService
 from tests.support.issuer.running import PIN
 from tests.support.rig.operator import make_user
-from tests.support.rig.process_memory import holds, open_files
+from tests.support.rig.process_memory import holds
+from tests.support.rig.processes import open_files
 from tests.support.waiting import until, until_async
 from workers.dev.tenants import AUDIENCE
 from workers.issuer.frames import (

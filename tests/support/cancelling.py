@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import types
 import warnings
 from collections.abc import Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 
@@ -55,12 +53,6 @@ def _stepped(
             yield waited_for
         except BaseException as thrown:  # noqa: BLE001 - it belongs to the coroutine inside
             error = thrown
-
-
-def children() -> set[int]:
-    """Processes that this one has started and not yet collected."""
-    tasks = Path(f"/proc/{os.getpid()}/task")
-    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
 
 
 @contextmanager

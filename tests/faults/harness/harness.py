@@ -23,7 +23,8 @@ from tests.faults.harness.redis_places import RedisPlace, open_redis
 from tests.faults.harness.tokens import TENANTS, Keeper
 from tests.faults.history import Answered, Event, Left, Recorder, TenantKey, WorkerEnded, read_history
 from tests.support.clocks.stepped_clock import SteppedClock
-from tests.support.rig.rig import WorkerProcess, command_of, descendants
+from tests.support.rig.processes import command_of, descendants
+from tests.support.rig.rig import WorkerProcess
 from workers.dev.tenants import CLIENT
 from workers.state.latest_time import NAME as LATEST_TIME
 

@@ -13,7 +13,7 @@ from random import Random
 from tests.faults.harness.harness import Harness, eventually
 from tests.faults.harness.load import Builds
 from tests.faults.injections.schedule import Draw
-from tests.support.rig.rig import command_of
+from tests.support.rig.processes import command_of
 
 FROZEN_S = 20.0
 GOES_ON_S = 20.0

@@ -13,7 +13,7 @@ from tests.faults.harness.harness import eventually
 from tests.faults.harness.observed_rig import LEASE_S
 from tests.faults.injections.scene import Scene
 from tests.faults.injections.schedule import Draw
-from tests.support.rig.rig import descendants
+from tests.support.rig.processes import descendants
 
 IN_WORK_S = 2.0
 

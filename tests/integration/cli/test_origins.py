@@ -17,7 +17,7 @@ from cryptography import x509
 from bench.hsm.simhsm import write_rules
 from tests.support.fakes.key_sites import events_of, files_of_tenants, service_signatures_of
 from tests.support.openssl import Checked, openssl
-from tests.support.rig.rig import descendants
+from tests.support.rig.processes import descendants
 from tests.support.sigmill_cli import Ran, sigmill, start_sigmill
 from tests.support.waiting import until_async
 from workers.config.loading import load_configuration, load_scope

@@ -18,17 +18,10 @@ from queueing.client.identity import token_sources
 from queueing.client.identity.settings import IdentitySettings
 from queueing.client.identity.token_sources import source_of
 from queueing.errors import IdentityUnavailable
+from tests.support.rig.processes import has_ended
 from tests.support.waiting import until, until_async
 
 HANG_S = 60.0
-
-
-def has_ended(pid: int) -> bool:
-    """Whether the process is gone, or a zombie that no process has waited for."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 class Commands:

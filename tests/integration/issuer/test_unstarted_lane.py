@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.cancelling import cancelled_at, children, nothing_unclosed
+from tests.support.cancelling import cancelled_at, nothing_unclosed
 from tests.support.issuer.bad_tokens import CI
 from tests.support.issuer.site import IssuerSite
+from tests.support.rig.processes import children
 from tests.support.waiting import turn, until_async
 from workers.issuer.lane_client import LaneClient
 
@@ -37,7 +39,7 @@ async def test_a_start_that_is_cancelled_at_any_wait_leaves_nothing(
 ) -> None:
     """While it spawns, and while it opens the connection."""
     monkeypatch.setattr(sys, "executable", "/bin/true")
-    before = children()
+    before = set(children(os.getpid()))
 
     async def start() -> None:
         _, writer, process = await client._open()
@@ -51,6 +53,8 @@ async def test_a_start_that_is_cancelled_at_any_wait_leaves_nothing(
         assert wait < MOST_WAITS
         with nothing_unclosed():
             met = await cancelled_at(wait, start())
-            await until_async(lambda: children() <= before, f"no process is left of wait {wait}")
+            await until_async(
+                lambda: before.issuperset(children(os.getpid())), f"no process is left of wait {wait}"
+            )
             await turn()  # the loop closes what it had of the process
     assert wait > 2, "it was cancelled while it spawned, and while it opened the connection"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
-from tests.support.cancelling import cancelled_at, children, nothing_unclosed
+from tests.support.cancelling import cancelled_at, nothing_unclosed
+from tests.support.rig.processes import children
 from workers.config.settings import SelectSettings, TokenSettings
 from workers.lanes.supervisor.spawn import LaneSpec, LaneStream, spawn_or_connect
 
@@ -16,7 +18,7 @@ async def test_a_launch_that_is_cancelled_at_any_wait_leaves_nothing(tmp_path: P
     """Cancelled while it spawns and while it opens the stream, it leaves no process and no socket."""
     settings = TokenSettings(module="/m.so", select=SelectSettings(label="acme"), login="none")
     spec = LaneSpec(file=tmp_path / "f", token="acme", tenant="acme", settings=settings, sessions=1)
-    before = children()
+    before = set(children(os.getpid()))
     opened: list[LaneStream] = []
 
     async def launch() -> None:
@@ -34,5 +36,5 @@ async def test_a_launch_that_is_cancelled_at_any_wait_leaves_nothing(tmp_path: P
                 await lane.ended()
                 del lane
             await asyncio.sleep(0)
-        assert children() <= before, wait
+        assert before.issuperset(children(os.getpid())), wait
     assert wait > 2, "it was cancelled while it spawned, and while it opened the stream"

@@ -14,7 +14,8 @@ from queueing.protocol.algorithms import KeyKind
 from tests.support.farm.farm import digests
 from tests.support.farm.forging import Forger
 from tests.support.rig.lane_handle import LaneHandle, spec_for
-from tests.support.rig.rig import MakeRig, command_of
+from tests.support.rig.processes import command_of
+from tests.support.rig.rig import MakeRig
 from tests.support.rig.shared_rig import SharedRig, behind_simhsm
 from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from pathlib import Path
 
 from bench.hsm.simhsm import read_log
 from queueing import Signature
 from queueing.protocol import keyspace
 from queueing.unix_time import unix_ms
 from tests.support.farm.farm import digests
+from tests.support.rig.processes import has_ended
 from tests.support.rig.rig import MakeRig
 from tests.support.rig.shared_rig import behind_simhsm
 from tests.support.waiting import until, until_async
@@ -76,14 +76,4 @@ async def test_the_jobs_of_a_killed_worker_are_done_by_another(make_rig: MakeRig
         rig.start_worker(2)
         outcomes = await client.wait(job, timeout_s=40)
     assert all(isinstance(outcome, Signature) for outcome in outcomes)
-    until(lambda: not any(pid in lanes for pid in _alive(lanes)), "the lanes died with their worker")
-
-
-def _alive(pids: list[int]) -> list[int]:
-    def lives(pid: int) -> bool:
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except FileNotFoundError:
-            return False
-
-    return [pid for pid in pids if lives(pid)]
+    until(lambda: all(has_ended(pid) for pid in lanes), "the lanes died with their worker")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from queueing.errors import ConfigError
+from tests.support.rig.processes import has_ended
 from tests.support.waiting import until
 from workers.token_admin.evidence import check_evidence_command, run_evidence
 
@@ -52,14 +53,6 @@ def test_a_command_that_hangs_ends_with_its_time(program: str) -> None:
     """A command that hangs, even with closed output, ends at the time-out."""
     with pytest.raises(ConfigError, match=r"did not end within 0\.5 s"):
         run(program, timeout_s=0.5)
-
-
-def has_ended(pid: int) -> bool:
-    """Whether the process is gone, or a zombie that no process has waited for."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_what_it_started_ends_with_it(tmp_path: Path) -> None:

@@ -38,8 +38,3 @@ def holds(pid: int, secrets: dict[str, bytes]) -> set[str]:
     for piece in (*memory(pid), *places):
         found |= {name for name, secret in secrets.items() if secret in piece}
     return found
-
-
-def open_files(pid: int) -> set[str]:
-    """Files, sockets and pipes that the process has open."""
-    return {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}

@@ -29,6 +29,7 @@ from queueing.redis.connection import connect
 from tests.support.hsm.tokens import Token, TokenShelf
 from tests.support.ports import free_port
 from tests.support.redis.process import RedisProcess
+from tests.support.rig.processes import command_of, descendants
 from tests.support.waiting import until
 from workers.config.loading import Configuration, load_configuration
 from workers.config.settings import TokenSettings
@@ -125,26 +126,6 @@ def events_in(log: Path) -> set[str]:
         except (ValueError, TypeError, KeyError):
             continue
     return found
-
-
-def descendants(pid: int) -> list[int]:
-    """All processes below this one."""
-    below: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = [int(word) for word in task.read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-            continue
-        below += [found for child in children for found in (child, *descendants(child))]
-    return below
-
-
-def command_of(pid: int) -> list[str]:
-    """The words of a process' command line; none where it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +326,5 @@ __all__ = [
     "Rig",
     "WorkerProcess",
     "client_block",
-    "command_of",
-    "descendants",
     "key_block",
 ]

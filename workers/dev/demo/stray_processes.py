@@ -42,7 +42,7 @@ def _reap() -> None:
 def _children(task: Path) -> list[int]:
     try:
         return [int(pid) for pid in (task / "children").read_text().split()]
-    except FileNotFoundError:  # the thread has ended
+    except (FileNotFoundError, ProcessLookupError):  # the thread has ended
         return []
 
 

@@ -21,7 +21,8 @@ from queueing.transparency.proofs import (
     verify_consistency,
     verify_inclusion,
 )
-from tests.support.rig.rig import MakeRig, Rig, WorkerProcess, command_of, descendants
+from tests.support.rig.processes import command_of, descendants
+from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
 from tests.support.waiting import until_async
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
 from workers.journal.acknowledged import read_acknowledged
