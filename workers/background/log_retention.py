@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
+from queueing.unix_time import in_unix_ms
 from workers.journal.retention import DAY_S, SealedRetention
 from workers.record.exchange import SEALER_FOLDER
 from workers.record.folder import sealed_segments
@@ -94,5 +95,5 @@ def certificate_ends_ms(tenants: Iterable[Tenant]) -> dict[bytes, int]:
                 for leaf in version.leaves:
                     end = x509.load_der_x509_certificate(leaf).not_valid_after_utc
                     known = ends.get(version.public_key.sha256, 0)
-                    ends[version.public_key.sha256] = max(known, int(end.timestamp() * 1000))
+                    ends[version.public_key.sha256] = max(known, in_unix_ms(end))
     return ends

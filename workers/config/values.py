@@ -18,6 +18,7 @@ from queueing.errors import ConfigError, SigningError
 from queueing.protocol.client_keys import ClientPublicKey
 from queueing.protocol.names import Name
 from queueing.protocol.public_keys import PublicKey
+from queueing.unix_time import in_unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -120,7 +121,7 @@ def unix_ms(file: Path, path: str, moment: datetime) -> int:
         raise ConfigError(
             str(file), path, "is in no year from 1 to 9999 of UTC", "Write an earlier time, with a Z for UTC."
         ) from None
-    return int(in_utc.timestamp() * 1000)
+    return in_unix_ms(in_utc)
 
 
 def refuse_unknown(file: Path, tables: dict[str, Any], known: Collection[str]) -> None:

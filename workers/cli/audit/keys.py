@@ -14,6 +14,7 @@ from queueing.files.regular_file import read_regular
 from queueing.protocol.names import NAME_PATTERN
 from queueing.transparency.notes import ECDSA, VerifierKey, read_note
 from queueing.transparency.origin_statements import OriginStatement, read_statement, verify_statement
+from queueing.unix_time import in_unix_ms
 from workers.cli.audit.times import utc_text
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_line, print_message
@@ -106,8 +107,8 @@ def _line(service: ServiceConfiguration, tenant: str, file: Path, data: bytes) -
         from_size=statement.head.size,
         host=statement.host,
         build=statement.build,
-        issued=utc_text(int(statement.issued.timestamp() * 1000)),
-        expires=utc_text(int(statement.expires.timestamp() * 1000)),
+        issued=utc_text(in_unix_ms(statement.issued)),
+        expires=utc_text(in_unix_ms(statement.expires)),
         statement=file.name,
         problem=_problem(service, tenant, statement, data),
     )

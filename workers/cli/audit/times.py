@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from queueing.unix_time import from_unix_ms, in_unix_ms
+
 
 class Time(click.ParamType[int]):
     """Time option, such as ``2026-11-27`` or ``2026-11-27T12:00:00Z``; converted to Unix ms."""
@@ -23,14 +25,14 @@ class Time(click.ParamType[int]):
             self.fail(f"{value!r} is not a time such as 2026-11-27 or 2026-11-27T12:00:00Z", param, ctx)
         if found.tzinfo is None:
             found = found.replace(tzinfo=UTC)
-        return int(found.timestamp() * 1000)
+        return in_unix_ms(found)
 
 
 def utc_text(at_ms: int) -> str:
     """Unix ms as RFC 3339 in UTC; the bare number where no calendar has it."""
     try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):
+        return from_unix_ms(at_ms).isoformat(timespec="milliseconds")
+    except OverflowError:
         return f"{at_ms} ms"
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 
 from queueing.errors import ClientUnknown
-from queueing.unix_time import unix_ms
+from queueing.unix_time import from_unix_ms, unix_ms
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
 from workers.config.loading import load_configuration, load_scope
@@ -97,7 +96,7 @@ def revoke(output: Output, /, *, name: str, config: Path, tenant: str) -> Exit:
 def _line(tenant: str, client: TenantClient, now_ms: int) -> ClientLine:
     spki = client.public_key.spki
     state = "revoked" if client.revoked else "expired" if client.expires_at_ms <= now_ms else "active"
-    expires = datetime.fromtimestamp(client.expires_at_ms / 1000, UTC)
+    expires = from_unix_ms(client.expires_at_ms)
     return ClientLine(
         tenant=tenant,
         client=client.name,

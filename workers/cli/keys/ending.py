@@ -16,12 +16,12 @@ from queueing.coordination.worker_registry import registered_workers
 from queueing.errors import ConfigError, KeyDisabled, QueueUnavailable, SigningError
 from queueing.errors.counts import counted
 from queueing.redis.connection import with_connection
+from queueing.unix_time import in_unix_ms
 from workers.cli.keys.pinned_version import PinnedVersion, find_key, find_version, version_options
 from workers.cli.keys.version_states import (
     ENDED,
     StateArguments,
     StateLine,
-    as_ms,
     change_states,
     plain_state,
     print_states,
@@ -265,7 +265,7 @@ def may_sign(pinned: PinnedVersion, now: datetime) -> bool:
     version = pinned.version
     if version.state in ENDED:
         return False
-    return version.state_at(as_ms(now)) == "active" or (
+    return version.state_at(in_unix_ms(now)) == "active" or (
         version.state == "next" and version.active_from_ms is not None
     )
 
@@ -294,7 +294,7 @@ def _other_workers(config: Path, scope: ServiceScope) -> list[str]:
 
 def _warn(pinned: PinnedVersion, now: datetime) -> None:
     others = [v for v in pinned.key.versions if v is not pinned.version]
-    if not any(v.state_at(as_ms(now)) == "active" for v in others):
+    if not any(v.state_at(in_unix_ms(now)) == "active" for v in others):
         print_message(
             f"warning: no version of {pinned.key.name} is active now, so jobs that name no version are refused"
         )

@@ -10,12 +10,12 @@ import msgspec
 
 from queueing.errors import KeyDisabled
 from queueing.protocol.stop_orders import read_order
+from queueing.unix_time import in_unix_ms
 from workers.cli.keys.pinned_version import find_version, version_options
 from workers.cli.keys.version_states import (
     ENDED,
     StateArguments,
     StateLine,
-    as_ms,
     change_states,
     plain_state,
     print_states,
@@ -162,7 +162,7 @@ def _activation(
     key: TenantKey, version: KeyVersion, *, now: datetime, at: datetime, until: datetime
 ) -> dict[int, Changes]:
     """Changes of the file by version number. Raises ``KeyDisabled`` for a version that has ended, or is active."""
-    state = version.state_at(as_ms(now))
+    state = version.state_at(in_unix_ms(now))
     if state in ENDED:
         raise KeyDisabled(
             f"version {version.version} is {state}, which is permanent",
@@ -188,12 +188,12 @@ def _activation(
 
 def _signs_on(version: KeyVersion, now: datetime) -> bool:
     """Whether the version is active, and no end is set."""
-    return version.state_at(as_ms(now)) == "active" and version.verify_only_from_ms is None
+    return version.state_at(in_unix_ms(now)) == "active" and version.verify_only_from_ms is None
 
 
 def _former(other: KeyVersion, now: datetime, until: datetime) -> Changes | None:
     """Changes of another version: one that is active, or would be before, ends with the overlap."""
-    if other.state_at(as_ms(now)) == "active":
+    if other.state_at(in_unix_ms(now)) == "active":
         return {"state": "active", "active_from": None, "verify_only_from": until}
     if other.state == "next" and other.active_from_ms is not None:
         return {"active_from": None}  # it was to become active later: this activation is in its place

@@ -82,11 +82,6 @@ def plain_state(state: KeyState) -> Changes:
     return {"state": state, "active_from": None, "verify_only_from": None}
 
 
-def as_ms(moment: datetime) -> int:
-    """The time in Unix ms."""
-    return int(moment.timestamp() * 1000)
-
-
 def change_states(
     pinned: PinnedVersion,
     changes: dict[int, Changes],

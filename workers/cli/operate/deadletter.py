@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,7 @@ from queueing.broker import dead_letters
 from queueing.broker.dead_letters import RequeueStatus, StoredLetter
 from queueing.errors import JobUnknown
 from queueing.redis.connection import with_connection
+from queueing.unix_time import from_unix_ms
 from workers.cli.commands import DEADLETTER, LazyGroup
 from workers.cli.shell.options import chosen_tenants, config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, name_of, print_line, print_message, print_table
@@ -227,4 +228,4 @@ def _line(found: StoredLetter) -> LetterLine:
 def _utc(unix_ms: int) -> datetime:
     """The time; one beyond the year 9999 reads as its end."""
     unix_ms = min(unix_ms, LAST_MS)
-    return datetime.fromtimestamp(unix_ms / 1000, UTC)
+    return from_unix_ms(unix_ms)

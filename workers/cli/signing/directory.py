@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from queueing.client.signing_client import SigningClient
 from queueing.config.toml import nearest
 from queueing.errors import KeyUnknown
 from queueing.protocol.public_keys import PublicKey
+from queueing.unix_time import from_unix_ms
 from workers.cli.shell.interrupts import run_stoppable
 from workers.cli.shell.options import client_config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_table
@@ -101,7 +102,7 @@ def _line(name: str, entry: KeyEntry, version: KeyVersionEntry) -> DirectoryLine
         default_algorithm=entry.default_algorithm,
         public_key=base64.b64encode(version.public_key).decode(),
         public_key_sha256=hashlib.sha256(version.public_key).hexdigest(),
-        created=None if created_ms is None else datetime.fromtimestamp(created_ms / 1000, UTC),
+        created=None if created_ms is None else from_unix_ms(created_ms),
         certificates=_base64(version.certificates),
         chains={authority: _base64(chain) for authority, chain in version.chains.items()},
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from queueing.errors import ProofInvalid, QueueUnavailable
 from queueing.errors.counts import agreed, counted
 from queueing.protocol.jobs import tenant_of_job_id
 from queueing.redis.connection import with_connection
+from queueing.unix_time import from_unix_ms
 from workers.audit.job_history import Histories, JobEvent, histories_of
 from workers.cli.shell.output import ErrorObject, Exit, Tally, emit, name_of, print_line, print_message
 from workers.cli.status.record_history import recorded_histories
@@ -168,7 +168,7 @@ def _print(report: JobReport, events: tuple[JobEvent, ...]) -> None:
     if report.result_left_s is not None:
         print_line(f"  result kept for {report.result_left_s:.0f} s more")
     for event in events:
-        at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
+        at = from_unix_ms(event.at_ms)
         print_line(
             f"  {at:%F %T}.{event.at_ms % 1000:03d}Z  {_EVENT_WORDS.get(event.what, event.what):<17}  {'record' if event.from_record else event.lease}  {_details(event)}".rstrip()
         )

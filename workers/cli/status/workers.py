@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from queueing.coordination.worker_registry import RegisteredWorker, registered_w
 from queueing.errors.counts import agreed, counted
 from queueing.redis.connection import with_connection
 from queueing.redis.values import Readable
+from queueing.unix_time import from_unix_ms
 from workers.cli.commands import WORKERS, LazyGroup
 from workers.cli.shell.options import config_option, json_option
 from workers.cli.shell.output import Exit, Output, emit, print_message, print_table
@@ -83,7 +84,7 @@ def worker_line(seen: RegisteredWorker) -> WorkerLine:
         host=info.host,
         pid=info.pid,
         state=_state(seen),
-        since=datetime.fromtimestamp(min(info.since_ms, LAST_MS) / 1000, UTC),
+        since=from_unix_ms(min(info.since_ms, LAST_MS)),
         version=info.version,
         epoch=info.epoch,
         tenants=info.tenants,
