@@ -14,18 +14,21 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
+import hiredis
 from arq.connections import ArqRedis
 from redis._parsers import _AsyncHiredisParser
 from redis.asyncio import ConnectionPool
 from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterParser
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
-from redis.exceptions import ConnectionError  # noqa: A004 - what redis-py raises here
+from redis.exceptions import ConnectionError, DataError  # noqa: A004 - what redis-py raises here
 
 from queueing.aio.look_ups import LookUps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from redis.typing import EncodableT
 
     from queueing.redis.rotation import TlsFiles
 
@@ -100,7 +103,7 @@ class ShrinkingPool(ConnectionPool):
 
 
 class _OwnConnection:
-    """A connection that has its name looked up by its pool, and may be closed while a command waits to be sent.
+    """A connection that packs commands by hiredis, has its name looked up by its pool, and may be closed while a command waits to be sent.
 
     redis-py looks before that wait. asyncio's ``writelines`` on a transport that is closed is a ``TypeError`` from Python 3.12
     on, and on none an ``AttributeError``: neither is an error of Redis, for which callers are prepared.
@@ -136,6 +139,19 @@ class _OwnConnection:
         own: Any = self
         name = {"server_hostname": own.host} if "ssl" in arguments else {}
         return {**arguments, **name, "host": self._address}
+
+    def pack_command(self, name: str | bytes, *arguments: EncodableT) -> list[bytes]:
+        """The command in Redis' protocol. Raises ``DataError`` for an argument that is neither text, bytes nor a number.
+
+        By hiredis, as redis-py's own connections without asyncio do: those with asyncio pack in Python, which takes seven
+        times as long, for a claim 14 us more.
+        """
+        words = (name.encode() if isinstance(name, str) else name).split()  # 'CONFIG GET' is two
+        command: Any = (*words, *arguments)
+        try:
+            return [hiredis.pack_command(command)]
+        except TypeError as error:
+            raise DataError(str(error)) from None
 
     async def _send_packed_command(self, command: Iterable[bytes]) -> None:
         writer = self._writer

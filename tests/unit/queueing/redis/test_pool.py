@@ -7,11 +7,13 @@ import errno
 import ssl
 import threading
 import types
-from typing import cast
+from enum import StrEnum
+from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
 from redis.asyncio import Connection, ConnectionPool, SSLConnection
+from redis.exceptions import DataError
 
 from queueing.config.redis import RedisConfig, SentinelConfig
 from queueing.redis.connection import connect, look_for_primary
@@ -247,3 +249,46 @@ async def test_a_connection_gives_up_in_time_while_its_name_is_looked_up(
     finally:
         may_answer.set()
     assert opened.tried == []
+
+
+class Unpacked(StrEnum):
+    """A word of ours, as keys and options are."""
+
+    WORD = "wörd"
+
+
+def packed_alike(*command: Any) -> None:
+    """The pool's connection packs the command as redis-py's own does."""
+    connection: Any = ShrinkingPool(Unconnected).make_connection()
+    by_redis_py = b"".join(Connection.pack_command(connection, *command))
+    assert b"".join(connection.pack_command(*command)) == by_redis_py
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["", "wörd", Unpacked.WORD, b"", b"\x00\xff\r\n", 0, -5, 2**70, 1.5, 1e300, -0.0, float("inf")],
+    ids=repr,
+)
+def test_a_command_is_packed_as_redis_py_packs_it(argument: str | float | bytes) -> None:
+    """Texts, bytes and numbers; a name of two words is two arguments."""
+    packed_alike("SET", "key", argument)
+    packed_alike("CONFIG GET", argument)
+    packed_alike(b"CONFIG GET", argument, "x" * 100_000, b"y" * 100_000)
+
+
+def test_a_pipeline_is_packed_as_redis_py_packs_it() -> None:
+    """Large arguments are not copied together with others, and none is lost or moved."""
+    commands = [
+        ("SET", f"key-{i}", b"v" * size) for i, size in enumerate((0, 10, 5_999, 6_000, 6_001, 200_000, 1))
+    ]
+    connection: Any = ShrinkingPool(Unconnected).make_connection()
+    packed = b"".join(connection.pack_commands(commands))
+    assert packed == b"".join(b"".join(Connection.pack_command(connection, *each)) for each in commands)
+
+
+@pytest.mark.parametrize("argument", [None, True, [1], {"a": 1}, object()], ids=type)
+def test_an_argument_that_redis_has_no_form_of_is_a_data_error(argument: Any) -> None:
+    """redis-py's error, which callers of it know."""
+    connection: Any = ShrinkingPool(Unconnected).make_connection()
+    with pytest.raises(DataError):
+        connection.pack_command("SET", "key", argument)
