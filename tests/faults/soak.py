@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
@@ -57,6 +58,7 @@ KINDS_OF_A_SOAK = tuple(
 
 BOUNDS = (
     Bound(name="worker: memory, MiB", per_hour=2.0, noise=2.0),
+    Bound(name="worker: thousands of blocks of Python's allocator", per_hour=5.0, noise=5.0),
     Bound(name="worker: descriptors", per_hour=2.0, noise=2.0),
     Bound(name="worker: threads", per_hour=1.0, noise=1.0),
     Bound(name="worker: lanes", per_hour=0.5, noise=0.5),
@@ -96,6 +98,9 @@ class Meter:
         """One of each."""
         worker = self._stand.workers[LASTING]
         values = await asyncio.to_thread(_of_worker, worker)
+        with contextlib.suppress(FileNotFoundError, ValueError):  # not yet, or being written
+            blocks = Path(f"{self._stand.rig.history_file(LASTING)}.blocks").read_text()
+            values["worker: thousands of blocks of Python's allocator"] = int(blocks) / 1000
         values["clients: descriptors"] = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count is all
         values["clients: tasks"] = len(asyncio.all_tasks())
         values |= await self._of_redis()

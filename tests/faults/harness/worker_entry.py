@@ -2,15 +2,18 @@
 
     python -m tests.faults.harness.worker_entry NUMBER HISTORY [BROKEN] worker --config FILE
 
-The observer writes to HISTORY what Redis answered to claims, extensions, commits and returns. BROKEN names one of
+The observer writes to HISTORY what Redis answered to claims, extensions, commits and returns, and to HISTORY.blocks how many blocks
+Python's allocator has given out: unlike resident memory, that is no more after a peak than before it. BROKEN names one of
 ``tests.faults.harness.broken_scripts``: then the worker runs that text instead of the shipped script. Nothing of this is in the
 shipped packages: an operator cannot switch it on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +27,9 @@ from tests.faults import history
 from tests.faults.harness.broken_scripts import BROKEN
 from tests.faults.harness.numbered_log import number_lines
 from tests.support.rig.stepped_worker import give_lanes_their_clock
-from workers.cli.main import main
+from workers.cli.__main__ import main  # with the garbage collection of the shipped entry
+
+BLOCKS_EVERY_S = 2.0
 
 
 def _fence(lease: bytes) -> int:
@@ -144,6 +149,14 @@ def _break(name: str) -> None:
     scripts._DIGESTS[script] = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def _tell_blocks(file: Path) -> None:
+    """For ever, every two seconds."""
+    while True:
+        with contextlib.suppress(OSError):  # a full disk is one of the faults
+            file.write_text(str(sys.getallocatedblocks()))
+        time.sleep(BLOCKS_EVERY_S)
+
+
 def _run(number: str, file: str, words: list[str]) -> int:
     import workers.composition.foundation
 
@@ -154,6 +167,7 @@ def _run(number: str, file: str, words: list[str]) -> int:
     ObservedClaims.recorder = history.Recorder(Path(file), keep=False)
     number_lines(number, ObservedClaims.recorder)
     vars(workers.composition.foundation)["Claims"] = ObservedClaims
+    threading.Thread(target=_tell_blocks, args=[Path(f"{file}.blocks")], daemon=True).start()
     return main(words)
 
 
