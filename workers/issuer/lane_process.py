@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import struct
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -135,7 +134,7 @@ class IssuerLane:
         return Issuer(
             configuration,
             files=RuleFiles(configuration),
-            used=UsedTokens(state_dir / USED_TOKENS, time.time()),
+            used=UsedTokens(state_dir / USED_TOKENS),
             key=key,
             refresh=RefreshSender(configuration.refresh_socket),
         )

@@ -168,7 +168,7 @@ class Issuer:
         body = encode_body(grant)
         if identity.use_id is not None:
             holder = grant.tenant, identity.provider, grant.subject
-            self._used.bind(identity.use_id, request.public_key, holder, ends_s=identity.ends_s, now_s=now_s)
+            self._used.bind(identity.use_id, request.public_key, holder, life=identity.life, now_s=now_s)
         sealed = self._seal(body)
         log.info(
             "issuer.granted",

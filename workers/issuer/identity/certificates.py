@@ -18,7 +18,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from queueing.protocol.certificates import read_certificate
 from workers.issuer.identity.refusals import Outcome, TokenRefused
-from workers.issuer.identity.signed_token import VerifiedIdentity
+from workers.issuer.identity.signed_token import TokenLife, VerifiedIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,9 @@ def _identity(
         claims=claims,
         evidence_sha256=hashlib.sha256(der).digest(),
         use_id=None,
-        ends_s=certificate.not_valid_after_utc.timestamp(),
+        life=TokenLife(
+            certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+        ),
     )
 
 

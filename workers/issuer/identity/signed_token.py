@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import jwt
 
@@ -53,12 +53,19 @@ class Provider:
     max_token_s: float = 86_400.0
 
 
+class TokenLife(NamedTuple):
+    """Times of a token by its provider's clock (Unix s): its issue, and its end with the leeway."""
+
+    issued_s: float
+    ends_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedIdentity:
     """Identity of a caller: the claims, and by whom they are made.
 
     ``audience``: None for a certificate. ``use_id``: 32 bytes that two uses of one token share, however its signature is encoded; None for an identity that may be
-    used with any number of keys. ``ends_s``: Unix time at which the token ends, leeway included.
+    used with any number of keys.
     """
 
     provider: str
@@ -68,7 +75,7 @@ class VerifiedIdentity:
     claims: Mapping[str, Json]
     evidence_sha256: bytes
     use_id: bytes | None
-    ends_s: float
+    life: TokenLife
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +201,7 @@ def _identity(token: str, provider: Provider, claims: dict[str, Json], now_s: fl
         )
     subject = _text(claims, "sub")
     token_id = _text(claims, "jti") if "jti" in claims else None
-    expires_s = _times(claims, provider, now_s)
+    life = _times(claims, provider, now_s)
     if token_id is None:
         used = b"token\0" + token.rpartition(".")[0].encode()
     else:
@@ -207,12 +214,12 @@ def _identity(token: str, provider: Provider, claims: dict[str, Json], now_s: fl
         claims=claims,
         evidence_sha256=hashlib.sha256(token.encode()).digest(),
         use_id=hashlib.sha256(used).digest(),
-        ends_s=expires_s + LEEWAY_S,
+        life=life,
     )
 
 
-def _times(claims: dict[str, Json], provider: Provider, now_s: float) -> float:
-    """Check the token's times; returns its end (Unix time)."""
+def _times(claims: dict[str, Json], provider: Provider, now_s: float) -> TokenLife:
+    """Check the token's times."""
     expires_s, issued_s = _time(claims, "exp"), _time(claims, "iat")
     if expires_s + LEEWAY_S <= now_s:
         raise TokenRefused(
@@ -241,7 +248,7 @@ def _times(claims: dict[str, Json], provider: Provider, now_s: float) -> float:
             f" at most {provider.max_token_s:.0f} s are allowed",
             hint="Ask the provider for a token of a shorter life, or raise `max_token_s` of the provider.",
         )
-    return expires_s
+    return TokenLife(issued_s, expires_s + LEEWAY_S)
 
 
 def _time(claims: dict[str, Json], name: str) -> float:

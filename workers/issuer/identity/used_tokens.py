@@ -4,6 +4,9 @@ A file of records of one length, appended to and synced before a grant is signed
 
     SHA-256 of the token's identity (32) | SHA-256 of the key (32) | Unix time at which it ends (8) | CRC-32 of these (4)
 
+A record with zeros in place of both digests has the latest end of a token that was forgotten: one that ends no later is not taken,
+because it may be that one. A clock that is wrong therefore has no used token taken again.
+
 Only tokens that a rule has allowed are recorded, so a stranger cannot fill it; when it is full, grants wait rather than that a
 token is forgotten. A build may ask its provider for any number of tokens: each tenant and each subject has a share of the places.
 The file does not name them: tokens of a former process take places, and count for no tenant.
@@ -23,11 +26,13 @@ from queueing.errors import ConfigError, IssuerUnavailable
 from queueing.files.durable_file import replace_durably
 from queueing.files.regular_file import read_regular
 from workers.issuer.identity.refusals import Outcome, TokenRefused
+from workers.issuer.identity.signed_token import LEEWAY_S
 from workers.subject_shares import SubjectShares
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from workers.issuer.identity.signed_token import TokenLife
     from workers.subject_shares import Subject
 
 _RECORD: Final = struct.Struct(">32s32sQ")
@@ -35,13 +40,17 @@ _CRC: Final = struct.Struct(">I")
 RECORD_BYTES: Final = _RECORD.size + _CRC.size
 
 MOST_TOKENS: Final = 200_000
-"""Tokens that have not ended: about 60 MB of memory. A farm of 10,000 builds an hour with tokens of an hour has 10,000."""
+"""Tokens that have not ended: about 60 MB of memory, and twice as much until the first new token after a start. A farm of 10,000
+builds an hour with tokens of an hour has 10,000."""
 
 _FORGET_S: Final = 1.0
 """Time between two searches for tokens that have ended: each looks at all."""
 
 _FORMER: Final = ("", "", "")
 """Holder of the tokens of a former process."""
+
+_FORGOTTEN: Final = bytes(32)
+"""In place of both digests, in the record of the latest end that was forgotten."""
 
 _COMPACT_AT_LEAST: Final = 4096
 """Records below which the file is not worth a rewrite; then it is rewritten when it has doubled."""
@@ -58,30 +67,35 @@ class _Used(NamedTuple):
 class UsedTokens:
     """Used tokens in memory and in ``file``, which one process has. Not for use by several threads."""
 
-    def __init__(self, file: Path, now_s: float, *, most: int = MOST_TOKENS) -> None:
+    def __init__(self, file: Path, *, most: int = MOST_TOKENS) -> None:
         self._file = file
         self._most = most
         self._tokens: dict[bytes, _Used] = {}
         self._shares = SubjectShares(most)
-        self._forgot_s = -math.inf
+        self._searched_s = -math.inf
+        self._forgotten_end_s = 0
         self._records = 0
         self._compact_at = 0
         self._whole = False
-        self._read(now_s)
+        self._read()
         try:
             self._rewrite()
         except OSError as error:
             raise self._damaged(error.strerror or str(error)) from None
+        # With the first new token, which shows what has ended.
+        self._compact_at = max(_COMPACT_AT_LEAST, self._records)
 
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def bind(self, use_id: bytes, public_key: bytes, holder: Subject, *, ends_s: float, now_s: float) -> None:
+    def bind(
+        self, use_id: bytes, public_key: bytes, holder: Subject, *, life: TokenLife, now_s: float
+    ) -> None:
         """Give the token to the key, durably, unless it has it already.
 
         ``use_id``: 32 bytes, those of ``VerifiedIdentity``. ``holder``: tenant, provider and subject. Raises ``TokenRefused`` where
-        another key has the token, and ``IssuerUnavailable`` (retryable) where the register has no place for the holder, or cannot
-        be written. One fdatasync for a new token.
+        another key has the token, or may have had it, and ``IssuerUnavailable`` (retryable) where the register has no place for the
+        holder, or cannot be written. One fdatasync for a new token.
         """
         key_sha256 = hashlib.sha256(public_key).digest()
         known = self._tokens.get(use_id)
@@ -93,8 +107,17 @@ class UsedTokens:
                 "the token was used before with another key",
                 hint="A token serves one run of the client: ask the provider for one for each. If this build used it once, it was stolen.",
             )
-        if not self._shares.may_take(holder) and abs(now_s - self._forgot_s) >= _FORGET_S:
-            self._forget_ended(now_s)
+        used = _Used(key_sha256, int(life.ends_s) + 1, holder)
+        if used.ends_s <= self._forgotten_end_s:
+            raise TokenRefused(
+                Outcome.TIME,
+                "the token ends before a used one that has ended: a clock was wrong, and it cannot be told whether it was used",
+                hint="Ask the provider for a new token, and compare the clocks of the provider and the issuer's host.",
+            )
+        passed_s = min(now_s, life.issued_s - LEEWAY_S)
+        if not self._shares.may_take(holder) and abs(now_s - self._searched_s) >= _FORGET_S:
+            self._searched_s = now_s
+            self._forget_ended(passed_s)
         if not self._shares.may_take(holder):
             raise IssuerUnavailable(
                 "too many tokens of this subject or tenant are in use"
@@ -102,9 +125,9 @@ class UsedTokens:
                 else f"{self._most} tokens are in use, and no more are taken",
                 retry_after_s=60.0,
             )
-        self._append(use_id, _Used(key_sha256, int(ends_s) + 1, holder))
+        self._append(use_id, used)
         if self._records > self._compact_at:
-            self._forget_ended(now_s)
+            self._forget_ended(passed_s)
             with contextlib.suppress(OSError):  # the token is recorded; the next one tries again
                 self._rewrite()
 
@@ -137,14 +160,15 @@ class UsedTokens:
         self._shares.take(used.holder)
         self._tokens[use_id] = used
 
-    def _forget_ended(self, now_s: float) -> None:
-        self._forgot_s = now_s
-        for use_id, used in [each for each in self._tokens.items() if each[1].ends_s <= now_s]:
+    def _forget_ended(self, passed_s: float) -> None:
+        """Forget what ended before ``passed_s``: a time that has passed by the host's clock and by that of a provider."""
+        for use_id, used in [each for each in self._tokens.items() if each[1].ends_s <= passed_s]:
             del self._tokens[use_id]
             self._shares.give_back(used.holder)
+            self._forgotten_end_s = max(self._forgotten_end_s, used.ends_s)
 
-    def _read(self, now_s: float) -> None:
-        """Read the file. A record that was cut off by a crash is the last one: its grant was never signed."""
+    def _read(self) -> None:
+        """Read the whole file: what has ended is not known yet. A record that was cut off by a crash is the last one: its grant was never signed."""
         try:
             raw = read_regular(self._file, largest_bytes=4 * self._most * RECORD_BYTES)
         except FileNotFoundError:
@@ -157,15 +181,19 @@ class UsedTokens:
             if zlib.crc32(body) != crc:
                 raise self._damaged(f"the record at byte {start} is damaged")
             use_id, key_sha256, ends_s = _RECORD.unpack(body)
-            if ends_s > now_s:
+            if use_id == key_sha256 == _FORGOTTEN:
+                self._forgotten_end_s = max(self._forgotten_end_s, ends_s)
+            else:
                 self._keep(use_id, _Used(key_sha256, ends_s, _FORMER))
 
     def _rewrite(self) -> None:
         """Replace the file by one with the tokens in memory. Raises ``OSError``."""
-        records = (_encode(use_id, used) for use_id, used in self._tokens.items())
+        records = [_encode(use_id, used) for use_id, used in self._tokens.items()]
+        if self._forgotten_end_s:
+            records.append(_encode(_FORGOTTEN, _Used(_FORGOTTEN, self._forgotten_end_s, _FORMER)))
         replace_durably(self._file, b"".join(records))
-        self._records = len(self._tokens)
-        self._compact_at = max(_COMPACT_AT_LEAST, 2 * self._records)
+        self._records = len(records)
+        self._compact_at = max(_COMPACT_AT_LEAST, 2 * min(self._records, self._most))
         self._whole = True
 
     def _damaged(self, why: str) -> ConfigError:

@@ -9,7 +9,6 @@ import gc
 import io
 import json
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import jwt
@@ -99,7 +98,7 @@ class FrontSetup:
         self.issuer = Issuer(
             configuration,
             files=RuleFiles(configuration),
-            used=UsedTokens(self.used, time.time()),
+            used=UsedTokens(self.used),
             key=self,
             refresh=self,
         )

@@ -68,7 +68,7 @@ class MintingSetup:
         self.issuer = Issuer(
             configuration,
             files=RuleFiles(configuration),
-            used=UsedTokens(self.site.folder / "used", self.now_s),
+            used=UsedTokens(self.site.folder / "used"),
             key=self.key,
             refresh=self.refresh,
             clock=lambda: self.now_s,
@@ -125,6 +125,17 @@ def test_a_token_is_refused_to_a_second_key(setup: MintingSetup) -> None:
     setup.granted(Build().request(token))
     assert setup.refused(Build().request(token)).outcome is Outcome.REPLAYED
     setup.start()
+    assert setup.refused(Build().request(token)).outcome is Outcome.REPLAYED
+
+
+def test_a_start_with_a_clock_that_is_ahead_does_not_free_a_token(setup: MintingSetup) -> None:
+    """It is refused to a second key when the clock is right again."""
+    token, right_s = CI.token(), setup.now_s
+    setup.granted(Build().request(token))
+    setup.now_s += 86_400
+    setup.start()
+    assert setup.refused(Build().request(token)).outcome is Outcome.TIME
+    setup.now_s = right_s
     assert setup.refused(Build().request(token)).outcome is Outcome.REPLAYED
 
 

@@ -10,7 +10,7 @@ import pytest
 from workers.config.issuers.identities import ClaimRule, IdentityRule
 from workers.issuer.identity.refusals import Outcome, TokenRefused
 from workers.issuer.identity.rules import Decision, KeyRules, TenantRules, decide
-from workers.issuer.identity.signed_token import VerifiedIdentity
+from workers.issuer.identity.signed_token import TokenLife, VerifiedIdentity
 
 URL, AUDIENCE = "https://token.example", "https://sign.example"
 
@@ -33,7 +33,7 @@ def identity(**claims: Any) -> VerifiedIdentity:
         claims=claims,
         evidence_sha256=bytes(32),
         use_id=None,
-        ends_s=0.0,
+        life=TokenLife(0.0, 0.0),
     )
 
 
