@@ -23,7 +23,7 @@ from workers.config.settings import LoggingSettings, MetricsSettings
 from workers.config.token_tables import read_tokens
 from workers.config.values import ErrorList, expect_name, public_key, tables_below
 from workers.https.certificate import TlsFiles
-from workers.issuer.identity.certificates import Authority
+from workers.issuer.identity.certificates import Authority, shared_authority
 from workers.issuer.identity.signed_token import Provider
 from workers.issuer.settings import (
     CertificatesSettings,
@@ -104,8 +104,17 @@ class IssuerConfiguration:
         }
 
     def authorities(self) -> dict[str, Authority]:
-        """The authorities of client certificates, read from their files. Raises ``ConfigError``."""
-        return {name: self._authority(name, settings) for name, settings in self.certificates.items()}
+        """The authorities of client certificates, read from their files. Raises ``ConfigError``, also where two have one in common."""
+        found = {name: self._authority(name, settings) for name, settings in self.certificates.items()}
+        shared = shared_authority(found.values())
+        if shared is not None:
+            raise ConfigError(
+                str(self.file),
+                f"certificates.{shared.second}.ca_file",
+                f"has the authority {shared.subject:.200} of certificates.{shared.first}: an identity would have two names",
+                "Keep one of the tables, or give each an authority of its own.",
+            )
+        return found
 
     def _authority(self, name: str, settings: CertificatesSettings) -> Authority:
         path = self.path(settings.ca_file)

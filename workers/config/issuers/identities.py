@@ -90,9 +90,32 @@ def read_identities(
             "are of no use: no issuer may grant the key",
             "Name those of the tenant in the key's `issuers`.",
         )
-    return tuple(
+    rules = tuple(
         _identity(file, f"keys.{key}.identities[{i}]", settings) for i, settings in enumerate(tables)
     )
+    _refuse_contradictions(file, rules)
+    return rules
+
+
+def _refuse_contradictions(file: Path, rules: tuple[IdentityRule, ...]) -> None:
+    """Refuse two identities of the same tokens with different ``max_digests``: which of them counted would be their order."""
+    seen: dict[object, IdentityRule] = {}
+    for rule in rules:
+        first = seen.setdefault(
+            (rule.issuer_url, rule.audience, frozenset(_comparable(rule.claims).items())), rule
+        )
+        if first.max_digests != rule.max_digests:
+            raise ConfigError(
+                str(file),
+                f"{rule.place}.max_digests",
+                f"is another than that of {first.place}, which fits the same tokens",
+                "Keep one of the two identities.",
+            )
+
+
+def _comparable(claims: Mapping[str, ClaimRule]) -> dict[str, tuple[type, ClaimRule]]:
+    """The rules by claim; True is not 1."""
+    return {name: (type(claim.value), claim) for name, claim in claims.items()}
 
 
 def _identity(file: Path, path: str, settings: IdentitySettings) -> IdentityRule:

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from queueing.protocol.certificates import read_certificate
+from queueing.protocol.certificates import UNREADABLE, read_certificate
 from workers.issuer.identity.refusals import Outcome, TokenRefused
 from workers.issuer.identity.signed_token import TokenLife, VerifiedIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from workers.issuer.identity.token_json import Json
 
@@ -48,6 +49,38 @@ class Authority:
     name: str
     roots: tuple[x509.Certificate, ...]
     trust_domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAuthority:
+    """Authority whose certificates would be identities of two names: of ``first`` or ``second``, by their order."""
+
+    first: str
+    second: str
+    subject: str
+
+
+def shared_authority(authorities: Iterable[Authority]) -> SharedAuthority | None:
+    """The first root or intermediate that two of the authorities trust, by its name and key; None without one."""
+    seen: dict[tuple[bytes, bytes], str] = {}
+    for authority in authorities:
+        for certificate in _trusted(authority.roots):
+            try:
+                spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            except UNREADABLE:  # of a kind that verifies nothing
+                continue
+            first = seen.setdefault((certificate.subject.public_bytes(), spki), authority.name)
+            if first != authority.name:
+                return SharedAuthority(first, authority.name, certificate.subject.rfc4514_string())
+    return None
+
+
+def _trusted(certificates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """The roots, and the intermediates that lead to one of them by their names."""
+    found = [each for each in certificates if each.issuer == each.subject]
+    for trusted in found:  # grows
+        found += [each for each in certificates if each.issuer == trusted.subject and each not in found]
+    return found
 
 
 class CertificateVerifier:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from queueing.errors import ConfigError
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import placeholder_key
 from tests.support.issuer.wrong_settings import text_of, wrong_tables
@@ -17,7 +18,7 @@ from workers.config.values import ErrorList
 from workers.dev.private_files import write_private
 from workers.dev.trial_tls import write_authority_and_server
 from workers.issuer.checking import broken_references, check_files
-from workers.issuer.issuer_file import read_issuer
+from workers.issuer.issuer_file import load_issuer, read_issuer
 from workers.issuer.settings import (
     CertificatesSettings,
     HttpSettings,
@@ -128,6 +129,16 @@ def test_files_that_cannot_be_used_are_told(
 ) -> None:
     """Missing, or of another kind."""
     assert mistakes(folder, text_of({**GOOD, table: {**GOOD[table], key: value}})) == [place]
+
+
+def test_two_names_for_one_authority_are_refused(folder: Path) -> None:
+    """By their order a certificate would be an identity of the one or of the other; the sentence names both."""
+    twice = text_of(
+        {**GOOD, "certificates.hosts": {"ca_file": '"ca.pem"', "trust_domain": '"build.example"'}}
+    )
+    assert mistakes(folder, twice) == ["certificates.mesh.ca_file"]
+    with pytest.raises(ConfigError, match=r"certificates\.mesh\.ca_file.* of certificates\.hosts"):
+        load_issuer(folder / "issuer.toml").authorities()  # as the lane does at its start
 
 
 def test_secrets_of_other_processes_are_not_judged(folder: Path) -> None:

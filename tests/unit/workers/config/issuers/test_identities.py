@@ -147,3 +147,14 @@ def test_a_certificates_identity_has_no_audience() -> None:
     )
     (rule,) = load(text(spiffe)).keys["release"].identities
     assert (rule.issuer_url, rule.audience) == ("x509:build", None)
+
+
+def test_two_identities_of_the_same_tokens_permit_the_same_number() -> None:
+    """Their order would say which number counts; the sentence names both."""
+    other = GITHUB.replace("max_digests = 50", "max_digests = 51")
+    with pytest.raises(ConfigError, match=r"identities\[1\].*identities\[0\], which fits the same") as caught:
+        load(text(GITHUB + other))
+    assert caught.value.key == "keys.release.identities[1].max_digests"
+    assert len(load(text(GITHUB + GITHUB)).keys["release"].identities) == 2
+    number = other.replace('"4711"', "4711")
+    assert len(load(text(GITHUB + number)).keys["release"].identities) == 2

@@ -11,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support.artifacts.odd_certificates import UNREADABLE
 from tests.support.issuer.authority import Root
-from workers.issuer.identity.certificates import Authority, CertificateVerifier
+from workers.issuer.identity.certificates import Authority, CertificateVerifier, shared_authority
 from workers.issuer.identity.refusals import Outcome, TokenRefused
 
 SPIFFE = "spiffe://build.example/ns/ci/sa/signer"
@@ -79,3 +79,33 @@ def test_another_certificate_is_refused(make: Callable[[], bytes], words: str) -
     with pytest.raises(TokenRefused, match=words) as caught:
         VERIFIER.verify(make(), time.time())
     assert caught.value.outcome is Outcome.CERTIFICATE
+
+
+def test_an_authority_that_two_tables_trust_is_shared() -> None:
+    """Also as an intermediate of the other's root: its certificates would be identities of both names."""
+    crossed = MESH._sign(
+        HOSTS.name,
+        HOSTS.key.public_key(),
+        [x509.BasicConstraints(ca=True, path_length=None)],
+        authority=True,
+    )
+    hosts = Authority(name="hosts", roots=(HOSTS.certificate,))
+    shared = shared_authority([Authority(name="mesh", roots=(crossed, MESH.certificate)), hosts])
+    assert shared is not None
+    assert (shared.first, shared.second, shared.subject) == ("mesh", "hosts", "CN=hosts")
+    assert shared_authority([hosts, Authority(name="again", roots=(HOSTS.certificate,))]) is not None
+
+
+def test_authorities_of_their_own_are_not_shared() -> None:
+    """Of one name, or beside an intermediate that leads to none of the file's roots."""
+    crossed = MESH._sign(
+        HOSTS.name,
+        HOSTS.key.public_key(),
+        [x509.BasicConstraints(ca=True, path_length=None)],
+        authority=True,
+    )
+    hosts = Authority(name="hosts", roots=(HOSTS.certificate,))
+    stranger = Authority(name="stranger", roots=(STRANGER.certificate,))
+    assert shared_authority([hosts, stranger, Authority(name="mesh", roots=(MESH.certificate,))]) is None
+    other = Root("other")
+    assert shared_authority([hosts, Authority(name="other", roots=(other.certificate, crossed))]) is None
