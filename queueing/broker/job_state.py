@@ -68,6 +68,15 @@ async def results_of(redis: Redis, job_ids: Sequence[str]) -> list[bytes | None]
         return checked_each(answers, list[bytes | None], len(job_ids))
 
 
+async def result_sizes(redis: Redis, job_ids: Sequence[str]) -> list[int]:
+    """Bytes of each job's result; 0 where there is none. One round trip. Raises ``QueueUnavailable``."""
+    with redis_errors("read the sizes of results"):
+        async with redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.strlen(keyspace.result(job_id))
+            return checked_each(await pipe.execute(), list[int], len(job_ids))
+
+
 _COUNTERS = ("attempt", "fence", "digests", "bytes", "charge", "crashes")
 """Of ``keyspace.claims``, in order."""
 

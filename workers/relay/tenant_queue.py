@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequenc
 from typing import TYPE_CHECKING, Any, Final
 
 from queueing.aio.events import wait_for
-from queueing.broker.job_state import results_of
+from queueing.broker.job_state import result_sizes, results_of
 from queueing.broker.job_values import QueuedState
 from queueing.client.delivery.redis_access import RedisAccess
 from queueing.client.delivery.reply_stream import BLOCK_S, ReplyReader
 from queueing.errors import QueueUnavailable, QueueUnconfirmed
 from queueing.redis.connection import connect
 from queueing.unix_time import unix_ms
-from workers.relay.waiting import WaitingClient, WaitingClients, groups_of
+from workers.relay.waiting import WaitingClient, WaitingClients, groups_of, parts_by_size
 
 if TYPE_CHECKING:
     from queueing.config.redis import RedisConfig
@@ -43,7 +43,13 @@ LOOK_WAIT_S: Final = 10.0
 """Longest wait for that, which a client grants beside the time that it asked for."""
 
 _MOST_JOBS: Final = 128
-"""Jobs per question: their results have some 4 MB, at most 80 MB."""
+"""Jobs per question: their results have some 4 MB."""
+
+_FEW_JOBS: Final = 16
+"""Jobs whose results are read without a question about their sizes: at most 64 MiB."""
+
+_MOST_BYTES: Final = 8 * 1024 * 1024
+"""Of the results of more jobs so many bytes are read at a time, and at least one result."""
 
 
 class TenantQueue:
@@ -90,9 +96,8 @@ class TenantQueue:
             self.clients.hand_over(results)
             return
         wanted = self.clients.wanted(results)
-        for first in range(0, len(wanted), _MOST_JOBS):
-            part = wanted[first : first + _MOST_JOBS]
-            with contextlib.suppress(QueueUnavailable, QueueUnconfirmed):  # the sweep finds them later
+        with contextlib.suppress(QueueUnavailable, QueueUnconfirmed):  # the sweep finds them later
+            async for part in self._parts(wanted, check=False):
                 self.clients.hand_over(_done(part, await self.access.look_up(part, confirmed=True)))
 
     async def sweep(self) -> None:
@@ -133,8 +138,8 @@ class TenantQueue:
     async def _sweep_once(self) -> None:
         await self._check(self.clients.unchecked(asyncio.get_running_loop().time() - CHECK_S))
         jobs = self.clients.jobs()
-        for first in range(0, len(jobs), _MOST_JOBS):
-            self.clients.hand_over(await self._results(jobs[first : first + _MOST_JOBS]))
+        async for part in self._parts(jobs, check=False):
+            self.clients.hand_over(await self._results(part))
 
     async def _check(self, clients: Iterable[WaitingClient]) -> None:
         """Look up whether the queue has the jobs of these clients, many clients in a round trip."""
@@ -143,8 +148,7 @@ class TenantQueue:
 
     async def _look(self, clients: Sequence[WaitingClient], *, check: bool) -> None:
         job_ids = list(dict.fromkeys(job_id for client in clients for job_id in client.job_ids))
-        for first in range(0, len(job_ids), _MOST_JOBS):
-            part = job_ids[first : first + _MOST_JOBS]
+        async for part in self._parts(job_ids, check=check):
             lost: set[str] = set()
             if not check:
                 found = await self._results(part)
@@ -158,6 +162,18 @@ class TenantQueue:
                     client.add(job_id, found[job_id])
         for client in clients:
             client.checked = client.checked or check  # a look-up that failed is repeated by the next sweep
+
+    async def _parts(self, job_ids: Sequence[str], *, check: bool) -> AsyncIterator[Sequence[str]]:
+        """The jobs in parts whose results are read at a time; jobs without a result only where it is looked up whether they are there."""
+        for first in range(0, len(job_ids), _MOST_JOBS):
+            some = job_ids[first : first + _MOST_JOBS]
+            if len(some) <= _FEW_JOBS:
+                yield some
+                continue
+            sizes = dict(zip(some, await result_sizes(self._redis, some), strict=True))
+            wanted = [job_id for job_id in some if check or sizes[job_id]]
+            for part in parts_by_size(wanted, sizes, _MOST_BYTES):
+                yield part
 
     async def _results(self, job_ids: Sequence[str]) -> dict[str, bytes]:
         if self.access.confirms:

@@ -113,3 +113,17 @@ def groups_of(clients: Iterable[WaitingClient], most_jobs: int) -> Iterator[list
         jobs |= client.job_ids
     if group:
         yield group
+
+
+def parts_by_size(job_ids: Iterable[str], sizes: Mapping[str, int], most_bytes: int) -> Iterator[list[str]]:
+    """The jobs in parts whose results have at most so many bytes together, or of one job whose result has more."""
+    part: list[str] = []
+    size_bytes = 0
+    for job_id in job_ids:
+        if part and size_bytes + sizes[job_id] > most_bytes:
+            yield part
+            part, size_bytes = [], 0
+        part.append(job_id)
+        size_bytes += sizes[job_id]
+    if part:
+        yield part

@@ -108,9 +108,26 @@ class ClosesLater:
         self.closed = True
 
 
+class Sizes:
+    """Sizes of results as Redis tells them; 0 of those that are not set."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+
+    async def read(self, redis: object, job_ids: Sequence[str]) -> list[int]:
+        del redis
+        return [self.known.get(job_id, 0) for job_id in job_ids]
+
+
 @pytest.fixture
-def queue() -> TenantQueue:
+def sizes() -> Sizes:
+    return Sizes()
+
+
+@pytest.fixture
+def queue(sizes: Sizes, monkeypatch: pytest.MonkeyPatch) -> TenantQueue:
     """A queue whose Redis is asked nothing."""
+    monkeypatch.setattr(tenant_queue, "result_sizes", sizes.read)
     return TenantQueue("acme", RedisConfig(host="localhost"))
 
 
@@ -170,6 +187,28 @@ async def test_a_client_of_many_jobs_is_checked_by_itself(queue: TenantQueue) ->
         await queue._check([small, large])
         assert [len(each) for each in access.asked] == [1, 128, 128, 44]
         assert (small.unknown, large.unknown) == ({JOB}, set(jobs))
+
+
+async def test_large_results_are_read_a_few_at_a_time(queue: TenantQueue, sizes: Sizes) -> None:
+    """Of 128 jobs of one poll they would be 512 MiB at once; what the answer has no room for stays for the next poll."""
+    jobs = [f"{{acme}}{number}" for number in range(128)]
+    sizes.known = dict.fromkeys(jobs, 4 * 1024 * 1024)
+    queue.access = access = Counting(dict.fromkeys(jobs, b"x" * 600000))  # type: ignore[assignment]
+    found = await queue.results(jobs, wait_s=0.0, check=True)
+    assert [len(each) for each in access.asked] == [2] * 64
+    assert len(found.found) == 1
+
+
+async def test_a_sweep_reads_the_results_that_there_are(queue: TenantQueue, sizes: Sizes) -> None:
+    """Jobs without one cost their place in the question about the sizes."""
+    jobs = [f"{{acme}}{number}" for number in range(100)]
+    sizes.known = {jobs[3]: 9 * 1024 * 1024, jobs[4]: 10, jobs[5]: 10}
+    queue.access = access = Counting({jobs[3]: b"result"})  # type: ignore[assignment]
+    with queue.clients.waiting(jobs, asyncio.get_running_loop().time()) as client:
+        await queue._sweep_once()
+        assert sorted(job for part in access.asked for job in part) == jobs[3:6]
+        assert [jobs[3]] in access.asked
+        assert client.found == {jobs[3]: b"result"}
 
 
 async def test_the_end_does_not_wait_for_a_silent_redis(
