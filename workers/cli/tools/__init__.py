@@ -4,6 +4,9 @@ agent             ``sigmill agent``
 run               ``sigmill run``
 agent_options     options of both, and the settings that they describe
 tool_environment  environment and files by which tools find the agent
+openssl_provider  pkcs11-provider in OpenSSL's configuration
+openssl_settings  configuration files of OpenSSL
+java_provider     the provider SunPKCS11 in the JVM's options
 child             the command that ``sigmill run`` runs
 key_notes         notes about keys and certificates that an agent shows
 told_failures     reasons of failed signatures, on stderr

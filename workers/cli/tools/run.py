@@ -17,7 +17,7 @@ from queueing.aio.runner import run as run_on_loop
 from queueing.errors import ConfigError
 from workers.cli.shell.interrupts import ends_task, with_clean_up
 from workers.cli.shell.options import json_option
-from workers.cli.shell.output import Output
+from workers.cli.shell.output import Output, print_message
 from workers.cli.tools.agent_options import (
     AgentArguments,
     KeyFileOption,
@@ -95,6 +95,8 @@ async def _run(
                 made = tools.variables(listening.address, os.environ)
             except OSError as error:
                 raise _unusable_folder(error) from None
+            for note in tools.notes(os.environ, command):
+                print_message(f"note: {note}")
             code = await run_child(command, {**os.environ, **made})
             if code and not failures.counted():
                 tell_of_missing_certificates(listening.keys)

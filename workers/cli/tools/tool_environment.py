@@ -6,18 +6,18 @@ p11-kit's client module is the PKCS#11 library of every tool; ``P11_KIT_SERVER_A
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from queueing.agent.openpgp.gpg import FOLDER_VARIABLE
 from queueing.files.folders import entries, is_there
+from workers.cli.tools.java_provider import JavaProvider
+from workers.cli.tools.openssl_provider import OpenSslProvider
 
 MODULE_VARIABLE: Final = "SIGMILL_PKCS11_MODULE"
 """Set for the command, for tools that want the module's path as an argument; set by a person, it names the module to use."""
@@ -35,10 +35,7 @@ _ON_PATH: Final = ("sigmill-gpg", "sigstore-kms-sigmill")
 
 INSTALL_HINT: Final = "Install p11-kit's modules: p11-kit-modules on Debian, p11-kit-server on Fedora."
 
-_OPENSSL_DEFAULT: Final = Path("/etc/ssl/openssl.cnf")
-_OPENSSL_START: Final = re.compile(r"^\s*openssl_conf\s*=\s*([\w.-]+)", re.MULTILINE)
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
-_JAVA_PROVIDER: Final = re.compile(r"^\s*security\.provider\.(\d+)\s*=", re.MULTILINE)
 
 
 def client_module(environment: Mapping[str, str], root: Path = Path("/usr")) -> str | None:
@@ -80,9 +77,15 @@ class ToolEnvironment:
             "PKCS11_PROVIDER_MODULE": self.module,  # pkcs11-provider
             "PATH": self._path(environment),
             **self._openssl(environment),
-            **self._java(environment),
+            **self._java_provider(environment).variables(),
             **self._gpg(environment),
         }
+
+    def notes(self, environment: Mapping[str, str], command: Sequence[str]) -> list[str]:
+        """Sentences about what of a person's own configuration cannot be kept, or keeps a tool from the agent."""
+        provider = self._openssl_provider(environment)
+        note = None if provider is None else provider.note()
+        return [*([] if note is None else [note]), *self._java_provider(environment).notes(command)]
 
     def _path(self, environment: Mapping[str, str]) -> str:
         """PATH with a folder of our programs at its end, so that it hides none: cosign looks for its plugin there."""
@@ -94,47 +97,19 @@ class ToolEnvironment:
 
     def _openssl(self, environment: Mapping[str, str]) -> dict[str, str]:
         """A configuration that adds pkcs11-provider to the one that is in use: ``openssl -inkey pkcs11:…`` then works."""
-        provider = _installed(self.root, _PROVIDER)
+        provider = self._openssl_provider(environment)
         if provider is None:
             return {}
-        used = Path(environment.get("OPENSSL_CONF") or _OPENSSL_DEFAULT)
-        text = _read(used)
-        start = _OPENSSL_START.search(text)
-        section = start[1] if start else "sigmill_init"
-        lines = [f".include = {used}"] if text else []
-        lines += [
-            "[default]",
-            f"openssl_conf = {section}",
-            f"[{section}]",
-            "providers = sigmill_providers",
-            "[sigmill_providers]",
-            "default = sigmill_default",
-            "pkcs11 = sigmill_pkcs11",
-            "[sigmill_default]",
-            "activate = 1",
-            "[sigmill_pkcs11]",
-            f"module = {provider}",
-            f"pkcs11-module-path = {self.module}",
-            "activate = 1",
-        ]
-        return {"OPENSSL_CONF": self._write("openssl.cnf", lines)}
+        file = self.folder / "openssl.cnf"
+        file.write_text("\n".join(provider.lines()) + "\n", "utf-8", "surrogateescape")
+        return {"OPENSSL_CONF": str(file)}
 
-    def _java(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """A security property file that adds SunPKCS11 behind the JDK's own providers: ``-keystore NONE -storetype PKCS11``."""
-        settings = _java_security(environment)
-        if settings is None:
-            return {}
-        configuration = self._write(
-            "java-provider.cfg",
-            ["name = Sigmill", f"library = {json.dumps(self.module)}", "slotListIndex = 0"],
-        )
-        numbers = [int(number) for number in _JAVA_PROVIDER.findall(_read(settings))]
-        position = max(numbers, default=12) + 1
-        properties = self._write("java.security", [f"security.provider.{position}=SunPKCS11 {configuration}"])
-        options = (
-            f"{environment.get('JAVA_TOOL_OPTIONS', '')} -Djava.security.properties={_java_word(properties)}"
-        )
-        return {"JAVA_TOOL_OPTIONS": options.strip(), "SIGMILL_JAVA_PROVIDER": configuration}
+    def _openssl_provider(self, environment: Mapping[str, str]) -> OpenSslProvider | None:
+        library = _installed(self.root, _PROVIDER)
+        return None if library is None else OpenSslProvider(library, self.module, environment)
+
+    def _java_provider(self, environment: Mapping[str, str]) -> JavaProvider:
+        return JavaProvider(self.folder, self.module, environment)
 
     def _gpg(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The folder in which ``sigmill-gpg`` looks for certificates; git signs by it, with the key if there is one."""
@@ -149,11 +124,6 @@ class ToolEnvironment:
             settings["user.signingKey"] = next(iter(self.pgp))
         return {FOLDER_VARIABLE: str(folder), **_git(settings, environment)}
 
-    def _write(self, name: str, lines: list[str]) -> str:
-        file = self.folder / name
-        file.write_text("\n".join(lines) + "\n", "utf-8")
-        return str(file)
-
 
 def _git(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """Settings of git behind those that the environment has already (git-config(1), GIT_CONFIG_COUNT)."""
@@ -163,28 +133,3 @@ def _git(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[st
     for number, (name, value) in enumerate(settings.items(), start=first):
         made |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return made
-
-
-def _java_security(environment: Mapping[str, str]) -> Path | None:
-    """``java.security`` of the JDK that JAVA_HOME or PATH names; None without one."""
-    home = environment.get("JAVA_HOME")
-    java = Path(home) / "bin/java" if home else shutil.which("java", path=environment.get("PATH"))
-    if java is None:
-        return None
-    top = Path(java).resolve().parent.parent
-    found = (top / "conf/security/java.security", top / "lib/security/java.security")
-    return next((file for file in found if is_there(file)), None)
-
-
-def _java_word(text: str) -> str:
-    """A word of JAVA_TOOL_OPTIONS, which the JVM cuts at blanks outside of quotes."""
-    if not any(each.isspace() for each in text):
-        return text
-    return f"'{text}'" if '"' in text else f'"{text}"'
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -63,31 +63,26 @@ def test_openssl_and_java_are_configured_only_where_they_are(folder: Path, root:
     assert [file.name for file in folder.iterdir()] == ["bin"]
 
 
-@pytest.mark.parametrize(
-    "before, section", [("openssl_conf = mine\n[mine]\n", "mine"), ("# nothing\n", "sigmill_init")]
-)
-def test_openssl_keeps_its_configuration(folder: Path, root: Path, before: str, section: str) -> None:
-    """The provider is added to the section that OpenSSL starts with already; its other settings stay."""
+def test_openssls_configuration_has_the_provider_and_java_another(folder: Path, root: Path) -> None:
+    """Each where its library is installed; what they contain is tested beside their modules."""
     (root / "lib/x86_64-linux-gnu/ossl-modules").mkdir()
-    provider = root / "lib/x86_64-linux-gnu/ossl-modules/pkcs11.so"
-    provider.touch()
+    (root / "lib/x86_64-linux-gnu/ossl-modules/pkcs11.so").touch()
+    made = variables(folder, root, {"OPENSSL_CONF": "", **jdk(folder, "security.provider.1=SUN")})
+    assert "pkcs11-module-path" in Path(made["OPENSSL_CONF"]).read_text()
+    assert "security.provider.2=SunPKCS11" in (folder / "java.security").read_text()
+
+
+def test_what_cannot_be_kept_of_a_persons_configuration_is_told(folder: Path, root: Path) -> None:
+    """One sentence for each: the module of their own provider in OpenSSL, and their properties of Java on the command line."""
+    (root / "lib/x86_64-linux-gnu/ossl-modules").mkdir()
+    (root / "lib/x86_64-linux-gnu/ossl-modules/pkcs11.so").touch()
     used = folder / "used.cnf"
-    used.write_text(before)
-    made = Path(variables(folder, root, {"OPENSSL_CONF": str(used)})["OPENSSL_CONF"]).read_text()
-    assert made.startswith(f".include = {used}\n[default]\nopenssl_conf = {section}\n[{section}]\n")
-    assert f"module = {provider}\npkcs11-module-path = /m.so\n" in made
-    assert made.count("activate = 1") == 2  # OpenSSL's own provider, too
-
-
-def test_java_gets_a_provider_behind_its_own(folder: Path, root: Path) -> None:
-    """Under the number behind the highest one; a comment has none."""
-    lines = ["security.provider.1=SUN", "#security.provider.9=X", "security.provider.12=SunPKCS11"]
-    made = variables(folder, root, {"JAVA_TOOL_OPTIONS": "-Xmx1g", **jdk(folder, *lines)})
-    properties = folder / "java.security"
-    configuration = folder / "java-provider.cfg"
-    assert made["JAVA_TOOL_OPTIONS"] == f"-Xmx1g -Djava.security.properties={properties}"
-    assert properties.read_text() == f"security.provider.13=SunPKCS11 {configuration}\n"
-    assert configuration.read_text() == 'name = Sigmill\nlibrary = "/m.so"\nslotListIndex = 0\n'
+    used.write_text("openssl_conf=i\n[i]\nproviders=p\n[p]\npkcs11=h\n[h]\npkcs11-module-path=/hsm.so\n")
+    environment = {"PATH": "/nowhere", "OPENSSL_CONF": str(used), **jdk(folder)}
+    command = ["java", "-Djava.security.properties=mine"]
+    told = tools(folder, root).notes(environment, command)
+    assert [note.partition(" ")[0] for note in told] == ["OpenSSL's", "the"]
+    assert tools(folder, root).notes(jdk(folder / "other"), ["true"]) == []
 
 
 def test_git_signs_by_sigmill_gpg_behind_its_other_settings(folder: Path, root: Path) -> None:
