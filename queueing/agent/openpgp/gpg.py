@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from queueing.agent.cryptoki import Attribute, Mechanism, ObjectClass
 from queueing.agent.openpgp.armor import armored, canonical_text, clear_sign_problem, cleartext, unarmored
-from queueing.agent.openpgp.gpg_options import NotSigning, SignOptions, read_options
+from queueing.agent.openpgp.gpg_options import NotObeyed, NotSigning, SignOptions, read_options
 from queueing.agent.openpgp.output_file import would_be_lost, write_whole
 from queueing.agent.openpgp.packets import HASHES, RSA, NotOpenPgp, PrimaryKey, read_certificate
 from queueing.agent.openpgp.signature import BINARY, TEXT, SignatureMaker, UnfinishedSignature
@@ -80,6 +80,9 @@ def main() -> int:
         options = read_options(sys.argv[1:])
     except NotSigning:
         _become_gpg()
+    except NotObeyed as error:
+        sys.stderr.write(f"sigmill-gpg: {error}\n")
+        return _FAILED
     try:
         _sign(options)
     except (_Failed, TokenRefused, NotOpenPgp) as error:
@@ -113,7 +116,7 @@ def _sign(options: SignOptions) -> None:
         raise _Failed(f"{output} exists: give --yes to replace it")  # gpg asks, and fails without a terminal
     certificate = _chosen(options.user)
     key = certificate.key
-    hash_name = key.hash_for(options.digest)
+    hash_name = _hash_name(key, options)
     kind = TEXT if options.mode == "clear" else BINARY
     maker = SignatureMaker(kind, key, hash_name, int(time.time()))
     content, text = maker.begin(), b""
@@ -141,6 +144,20 @@ def _sign(options: SignOptions) -> None:
         sys.stdout.buffer.flush()
     if options.status_fd is not None:
         _tell_status(options, maker)
+
+
+def _hash_name(key: PrimaryKey, options: SignOptions) -> str:
+    """The hash that was asked for, else the first preferred one that the key can sign, else the key's own."""
+    asked = options.digest
+    if asked is None:
+        asked = next((name for name in options.preferred if key.hash_for(name) == name), None)
+    made = key.hash_for(asked)
+    if asked is not None and made != asked:
+        raise _Failed(
+            f"--digest-algo {asked}: this key signs {'hashes of ' + made if key.algorithm != RSA else 'sha256, sha384 and sha512'} only"
+            f" (--digest-algo {made}; rpmsign: --define '_gpg_digest_algo {made}')"
+        )
+    return made
 
 
 def _raw_signature(token: TokenClient, unfinished: UnfinishedSignature) -> bytes:

@@ -2,79 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
-_COMMANDS: Final = {
-    "--detach-sign": "detach",
-    "--detach-sig": "detach",
-    "-b": "detach",
-    "--clearsign": "clear",
-    "--clear-sign": "clear",
-    "--sign": "sign",
-    "-s": "sign",
-}
-_WITH_VALUE: Final = frozenset(
-    [
-        "-u",
-        "-o",
-        "-r",
-        "-z",
-        "-N",
-        "--local-user",
-        "--default-key",
-        "--output",
-        "--status-fd",
-        "--status-file",
-        "--digest-algo",
-        "--cert-digest-algo",
-        "--homedir",
-        "--passphrase",
-        "--passphrase-fd",
-        "--passphrase-file",
-        "--pinentry-mode",
-        "--list-options",
-        "--verify-options",
-        "--keyid-format",
-        "--compress-algo",
-        "--compress-level",
-        "--personal-digest-preferences",
-        "--logger-fd",
-        "--logger-file",
-        "--attribute-fd",
-        "--command-fd",
-        "--comment",
-        "--charset",
-        "--display-charset",
-        "--trust-model",
-        "--options",
-        "--keyring",
-        "--secret-keyring",
-        "--trustdb-name",
-        "--cipher-algo",
-        "--set-notation",
-        "--sig-notation",
-        "--sig-policy-url",
-        "--set-filename",
-        "--weak-digest",
-        "--faked-system-time",
-        "--recipient",
-    ]
+from queueing.agent.openpgp.gpg_option_names import (
+    COMMANDS,
+    FLAGS,
+    FLAGS_SHORT,
+    NO_MATTER,
+    REFUSED,
+    REFUSED_WITH_VALUE,
+    TEXT_MODE,
 )
+from queueing.agent.openpgp.packets import HASHES
+
+_WITH_VALUE: Final = NO_MATTER | REFUSED_WITH_VALUE.keys()
 _DESCRIPTOR: Final = re.compile(r"[0-9]{1,9}")
-_FLAGS_SHORT: Final = frozenset(["-a", "-t", "-v", "-q", "-n"])
+_NEVER_EXPIRES: Final = frozenset(["0", "none", "never", "-"])
+_HASH_NUMBERS: Final = {f"h{number}": name for name, number in HASHES.items()}
 
 
 class NotSigning(Exception):
     """A command line that does not sign, or not in a way that this program knows: it is gpg's."""
 
 
+class NotObeyed(Exception):
+    """An option of a command line that signs, by which the signature would be another one than `sigmill-gpg` makes."""
+
+    def __init__(self, option: str, why: str) -> None:
+        super().__init__(f"{option} cannot be obeyed: {why}. Nothing was signed; leave the option out")
+
+
 class SignOptions(NamedTuple):
     """Options of one signature.
 
-    ``mode``: ``detach`` or ``clear``. ``file`` None is stdin; ``output`` None is stdout, or a file beside ``file``. ``yes``:
-    an existing file may be replaced.
+    ``mode``: ``detach`` or ``clear``. ``file`` None is stdin; ``output`` None is stdout, or a file beside ``file``. ``digest``: the hash
+    that must be used; ``preferred``: hashes from which one is taken. ``yes``: an existing file may be replaced.
     """
 
     mode: str
@@ -85,38 +50,76 @@ class SignOptions(NamedTuple):
     digest: str | None
     file: str | None
     yes: bool = False
+    preferred: tuple[str, ...] = ()
 
 
 def read_options(arguments: Sequence[str]) -> SignOptions:
-    """Read a command line that signs; raises ``NotSigning``."""
+    """Read a command line that signs; raises ``NotSigning``, and ``NotObeyed`` for one whose signature would be another one."""
     modes: set[str] = set()
     values: dict[str, str] = {}
     files: list[str] = []
-    armor = False
-    for name, value in _options(arguments):
+    given = list(_options(arguments))
+    for name, value in given:
         if not name:
             files.append(value)
-        elif name in _COMMANDS:
-            modes.add(_COMMANDS[name])
-        elif name in ("-a", "--armor", "--no-armor"):
-            armor = name != "--no-armor"
+        elif name in COMMANDS:
+            modes.add(COMMANDS[name])
         else:
             values[name] = value
-    if modes - {"sign"} not in ({"detach"}, {"clear"}) or len(files) > 1:
+    wanted = modes - {"sign"}
+    if wanted not in ({"detach"}, {"clear"}):
         raise NotSigning
-    user = values.get("-u") or values.get("--local-user") or values.get("--default-key")
+    _check(given, detached="detach" in wanted)
+    if len(files) > 1:
+        raise NotSigning
     status = values.get("--status-fd")
     digest = values.get("--digest-algo")
     return SignOptions(
-        mode=(modes - {"sign"}).pop(),
-        armor=armor,
-        user=user,
+        mode="clear" if "clear" in modes else "detach",
+        armor=_is_on(given, {"-a", "--armor"}, "--no-armor"),
+        user=values.get("-u") or values.get("--local-user") or values.get("--default-key"),
         output=values.get("-o") or values.get("--output"),
         status_fd=int(status) if status is not None and _DESCRIPTOR.fullmatch(status) else None,
-        digest=None if digest is None else digest.lower(),
+        digest=None if digest is None else _hash(digest),
         file=None if not files or files[0] == "-" else files[0],
         yes="--yes" in values,
+        preferred=tuple(
+            _hash(name) for name in values.get("--personal-digest-preferences", "").replace(",", " ").split()
+        ),
     )
+
+
+def _check(given: Sequence[tuple[str, str]], *, detached: bool) -> None:
+    """Raise ``NotObeyed`` for an option that changes a signature, and for one that is not known: it may do so."""
+    for name, value in given:
+        why = REFUSED_WITH_VALUE.get(name) or REFUSED.get(name) or _refused_value(name, value)
+        if why is None and name and name not in COMMANDS and name not in FLAGS and name not in NO_MATTER:
+            why = "sigmill-gpg does not know what it changes in a signature"
+        if why is not None:
+            raise NotObeyed(name, why)
+    if detached and _is_on(given, TEXT_MODE, "--no-textmode"):
+        raise NotObeyed("--textmode", "detached signatures are those of the bytes of a file")
+    if len({value for name, value in given if name in ("-u", "--local-user")}) > 1:
+        raise NotObeyed("--local-user", "one key signs, and several are named")
+
+
+def _refused_value(name: str, value: str) -> str | None:
+    if name == "--default-sig-expire" and value not in _NEVER_EXPIRES:
+        return "signatures that sigmill-gpg makes do not expire"
+    if name == "--options" and value != os.devnull:
+        return "sigmill-gpg reads no files of options"
+    return None
+
+
+def _is_on(given: Sequence[tuple[str, str]], on: Collection[str], off: str) -> bool:
+    """Whether the last word about it says so."""
+    words = [name for name, _ in given if name in on or name == off]
+    return bool(words) and words[-1] != off
+
+
+def _hash(name: str) -> str:
+    """The hash by its name or number (``H8``), in hashlib's words."""
+    return _HASH_NUMBERS.get(name.lower(), name.lower())
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -144,7 +147,7 @@ def _short(letters: str, rest: list[str]) -> Iterator[tuple[str, str]]:
         if name in _WITH_VALUE:
             yield name, letters[position + 1 :] or _value(rest)
             return
-        if name not in _FLAGS_SHORT and name not in _COMMANDS:
+        if name not in FLAGS_SHORT and name not in COMMANDS:
             raise NotSigning
         yield name, ""
 

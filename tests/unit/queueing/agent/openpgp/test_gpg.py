@@ -14,8 +14,18 @@ import pytest
 
 from queueing.agent.cryptoki import Attribute, Mechanism
 from queueing.agent.openpgp.armor import armored
-from queueing.agent.openpgp.gpg import Certificate, main
-from queueing.agent.openpgp.packets import PUBLIC_KEY, USER_ID, PrimaryKey, packet, rsa_key
+from queueing.agent.openpgp.gpg import Certificate, _hash_name, main
+from queueing.agent.openpgp.gpg_options import read_options
+from queueing.agent.openpgp.packets import (
+    CURVE_HASHES,
+    HASHES,
+    PUBLIC_KEY,
+    USER_ID,
+    PrimaryKey,
+    ecdsa_key,
+    packet,
+    rsa_key,
+)
 
 KEY = rsa_key(5, b"\xff" * 256, b"\x01\x00\x01")
 CERTIFICATE = Certificate("release", KEY, ["Example Releases <release@example.com>"])
@@ -203,6 +213,48 @@ def test_the_status_says_that_a_signature_was_made(
     begun, made = capfd.readouterr().err.splitlines()
     assert begun == "[GNUPG:] BEGIN_SIGNING H8"
     assert re.fullmatch(rf"\[GNUPG:\] SIG_CREATED {kind} \d+ {FINGERPRINT}", made)
+
+
+@pytest.mark.parametrize(
+    "words, number",
+    [
+        (["--digest-algo=SHA512"], "10"),
+        (["--digest-algo", "h9"], "9"),
+        (["--personal-digest-preferences", "SHA1 SHA384 SHA256"], "9"),
+        (["--personal-digest-preferences", "SHA1"], "8"),
+        ([], "8"),
+    ],
+    ids=["name", "number", "preferred", "none of the preferred", "default"],
+)
+def test_the_hash_is_the_one_that_was_asked_for(words: list[str], number: str) -> None:
+    """Preferences are wishes: one that cannot be had is not an error, as in gpg."""
+    assert str(HASHES[_hash_name(KEY, read_options([*words, "-b", "f"]))]) == number
+
+
+@pytest.mark.parametrize("algorithm", ["SHA1", "MD5", "invented", ""])
+def test_a_hash_that_the_key_does_not_sign_is_refused(
+    algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 and a sentence; before, SHA-256 was taken without a word. A curve has one hash."""
+    monkeypatch.setenv("SIGMILL_PGP_FOLDER", str(folder_of(tmp_path, release=(KEY, b"Releases"))))
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", f"--digest-algo={algorithm}", "-b", "f"])
+    assert main() == 2
+    assert "this key signs sha256, sha384 and sha512 only" in capsys.readouterr().err
+    curve = ecdsa_key(5, next(iter(CURVE_HASHES)), bytes(65))
+    with pytest.raises(Exception, match="hashes of sha256 only"):
+        _hash_name(curve, read_options(["--digest-algo=sha512", "-b", "f"]))
+
+
+def test_an_option_that_cannot_be_obeyed_is_an_error_of_gpgs_form(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The option, why, and what to do; nothing is signed or written."""
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "--sig-notation", "a@b=c", "-b", "f"])
+    assert main() == 2
+    assert capsys.readouterr().err == (
+        "sigmill-gpg: --sig-notation cannot be obeyed: signatures that sigmill-gpg makes have no notations."
+        " Nothing was signed; leave the option out\n"
+    )
 
 
 def program(file: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queueing.agent.openpgp.gpg_options import NotSigning, SignOptions, read_options
+from queueing.agent.openpgp.gpg_options import NotObeyed, NotSigning, SignOptions, read_options
 
 GIT = ["--status-fd=2", "-bsau", "release"]
 RPMSIGN = [
@@ -76,10 +76,10 @@ def test_everything_else_is_gpgs(arguments: list[str]) -> None:
 
 @given(st.lists(st.one_of(st.text(max_size=8), st.sampled_from([*GIT, *RPMSIGN, *DEBSIGN])), max_size=12))
 def test_any_words_sign_or_are_gpgs(words: list[str]) -> None:
-    """No other exception than ``NotSigning``."""
+    """No other exception than ``NotSigning`` and ``NotObeyed``."""
     try:
         options = read_options(words)
-    except NotSigning:
+    except (NotSigning, NotObeyed):
         return
     assert options.mode in ("detach", "clear")
 
@@ -102,3 +102,72 @@ def test_a_status_descriptor_that_is_no_number_is_none(descriptor: str) -> None:
 def test_the_last_word_about_armor_counts(words: list[str], armor: bool) -> None:
     """As in gpg, whose defaults a program's own options follow."""
     assert read_options([*words, "-b", "f"]).armor is armor
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--sig-notation", "a@b=c"],
+        ["--set-notation=a@b=c"],
+        ["-N", "a@b=c"],
+        ["-Na@b=c"],
+        ["--sig-policy-url", "https://example.com"],
+        ["--set-policy-url", "https://example.com"],
+        ["--sig-keyserver-url", "https://example.com"],
+        ["--faked-system-time", "20200101T000000!"],
+        ["--faked-system-time=1"],
+        ["--default-sig-expire", "2y"],
+        ["--default-sig-expire=2030-01-01"],
+        ["--ask-sig-expire"],
+        ["--include-key-block"],
+        ["--sender", "release@example.com"],
+        ["--not-dash-escaped"],
+        ["--rfc2440"],
+        ["--pgp6"],
+        ["--textmode"],
+        ["-t"],
+        ["-u", "one", "--local-user", "two"],
+        ["--options", "gpg.conf"],
+        ["--encrypt"],
+        ["--sig-notat", "a@b=c"],
+        ["--invented"],
+        ["--multifile"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("first", [True, False], ids=["before", "behind"])
+def test_an_option_that_changes_the_signature_is_refused(words: list[str], first: bool) -> None:
+    """Also one that is cut short, as gpg allows it, or not known: it may claim something that the signature does not have."""
+    with pytest.raises(NotObeyed, match="cannot be obeyed"):
+        read_options([*words, "-b", "f"] if first else ["-b", *words])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--no-tty", "--batch", "--quiet", "--no-greeting", "--lock-never", "--use-agent", "--expert"],
+        ["--pinentry-mode", "loopback", "--passphrase-fd", "0", "--passphrase-repeat", "0"],
+        ["--no-auto-check-trustdb", "--no-sk-comments", "--force-v3-sigs", "--no-default-keyring"],
+        ["--cert-notation", "a@b=c", "--cert-policy-url", "x", "--default-cert-expire", "2y"],
+        ["--default-sig-expire", "0", "--no-ask-sig-expire", "--disable-signer-uid"],
+        ["--textmode", "--no-textmode", "--options", "/dev/null"],
+        ["-u", "one", "--local-user", "one", "--recipient", "r"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_option_that_changes_no_signature_of_data_is_accepted(words: list[str]) -> None:
+    """Its value is never the file."""
+    assert read_options([*words, "-b", "f"]).file == "f"
+
+
+@pytest.mark.parametrize("words", [["--sig-notation", "a@b=c"], ["--invented"], ["--faked-system-time", "1"]])
+def test_options_of_commands_that_do_not_sign_are_gpgs(words: list[str]) -> None:
+    """They are passed on with the command, whatever they are."""
+    with pytest.raises(NotSigning):
+        read_options([*words, "--verify", "s", "f"])
+
+
+def test_hashes_are_named_as_gpg_names_them() -> None:
+    """By name or by number; preferences are in their order."""
+    options = read_options(["--digest-algo", "H10", "--personal-digest-preferences", "SHA1 h9,SHA256", "-b"])
+    assert (options.digest, options.preferred) == ("sha512", ("sha1", "sha384", "sha256"))
