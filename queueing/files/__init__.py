@@ -7,7 +7,7 @@ drafts         drafts of files, and those that killed processes left
 durable_file   replace, create, copy or remove a file durably; make a folder
 folders        list a folder, and ask whether a file exists; errors are raised
 real_paths     real paths of many files
-regular_file   read a regular file up to a size; pipes and devices are refused
+regular_file   open or read a regular file without waiting; pipes, sockets and devices are refused
 standard_streams  the null device as each of stdin, stdout and stderr that is closed
 
 Must never import anything else of ``queueing`` or ``workers``.

@@ -7,6 +7,7 @@ import hmac
 from typing import TYPE_CHECKING, Final
 
 from queueing.files.durable_file import replace_durably
+from queueing.files.regular_file import read_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +21,8 @@ def write_checked(path: Path, content: bytes) -> None:
 
 
 def read_checked(path: Path) -> bytes:
-    """Content of the file. Raises ``ValueError`` where it is not the one that was hashed, or ``OSError``."""
-    data = path.read_bytes()
+    """Content of the file. Raises ``ValueError`` where it is not the one that was hashed, or ``OSError``, also of what is no regular file."""
+    data = read_whole(path)
     content = data[_HASH_BYTES:]
     if not hmac.compare_digest(hashlib.sha256(content).digest(), data[:_HASH_BYTES]):
         raise ValueError("the content is not the one that was hashed")

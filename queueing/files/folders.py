@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -32,6 +32,32 @@ def entries(folder: Path, *, suffix: str = "", missing_ok: bool = False) -> list
         if error.filename is None:  # readdir(3) names none
             error.filename = str(folder)
         raise
+
+
+def regular_entries(folder: Path, *, suffix: str = "", missing_ok: bool = False) -> list[Path]:
+    """Paths as ``entries`` gives them, of regular files and links to such alone. Raises ``OSError``."""
+    return [path for path in entries(folder, suffix=suffix, missing_ok=missing_ok) if _is(stat.S_ISREG, path)]
+
+
+def strange_entries(folder: Path, *, suffix: str = "", missing_ok: bool = False) -> list[Path]:
+    """Paths as ``entries`` gives them, of pipes, sockets, devices, and links to such: nothing that can be read. Raises ``OSError``."""
+    return [path for path in entries(folder, suffix=suffix, missing_ok=missing_ok) if _is(_is_strange, path)]
+
+
+def strange_below(folder: Path) -> list[Path]:
+    """Paths of what ``strange_entries`` tells of the folder and its subfolders, sorted. Raises ``OSError``."""
+    return [path for path in entries_below(folder) if _is(_is_strange, path)]
+
+
+def _is_strange(mode: int) -> bool:
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _is(kind: Callable[[int], bool], path: Path) -> bool:
+    try:
+        return kind(path.stat().st_mode)
+    except FileNotFoundError:  # removed meanwhile, or a link to nothing
+        return False
 
 
 def last_names(folder: Path, most: int) -> list[str]:

@@ -13,9 +13,10 @@ import msgspec
 
 from queueing.errors.counts import agreed, counted
 from queueing.files.durable_file import replace_durably
+from queueing.files.regular_file import open_regular
 from workers.journal.acknowledged import acknowledged_ends
 from workers.journal.recovery import recover
-from workers.journal.segments import damage_of, segment_number, segments_of
+from workers.journal.segments import damage_of, segment_number, segments_of, strange_segments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,8 @@ def seal(folder: Path, *, events: int = 0, accept_damage: bool = False, now_s: f
     """
     files = segments_of(folder)
     ends = acknowledged_ends(files)
-    damage = [place for file in files for place in damage_of(file, end=ends.get(segment_number(file)))]
+    damage = strange_segments(folder)
+    damage += [place for file in files for place in damage_of(file, end=ends.get(segment_number(file)))]
     if damage and not accept_damage:
         raise DamagedLog(damage)
     left = recover(folder, now_s=now_s)
@@ -104,7 +106,7 @@ def seal(folder: Path, *, events: int = 0, accept_damage: bool = False, now_s: f
 
 def sealed_segment(file: Path) -> SealedSegment:
     """Entry of a seal for this file. O(its bytes)."""
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         digest = hashlib.file_digest(stream, "sha256")
         size = stream.tell()
     return SealedSegment(name=file.name, size_bytes=size, sha256=digest.hexdigest())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from queueing.files.regular_file import read_whole, regular_descriptor
 from workers.journal.records import OpenedRecord, decode_record
 from workers.journal.segments import read_segment, segment_number
 from workers.journal.unreadable import UNREADABLE
@@ -50,7 +51,7 @@ class AcknowledgedFile:
     def write(self, segment: int, size_bytes: int) -> None:
         """Say that the log is durable up to here. Raises ``OSError``."""
         if self._descriptor is None:
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = regular_descriptor(self._path, os.O_WRONLY | os.O_CREAT)
         place = _PLACE.pack(segment, size_bytes)
         os.pwrite(self._descriptor, place + _CRC.pack(zlib.crc32(place)), 0)
 
@@ -64,7 +65,7 @@ class AcknowledgedFile:
 def read_acknowledged(folder: Path) -> Acknowledged | None:
     """End of what is durable; None where the file is missing or is being written. Raises ``OSError``."""
     try:
-        data = (folder / FILE_NAME).read_bytes()
+        data = read_whole(folder / FILE_NAME)
     except FileNotFoundError:
         return None
     place, crc = data[: _PLACE.size], data[_PLACE.size :]

@@ -39,6 +39,8 @@ class Damage:
     record_recovered: bool = False
 
     def __str__(self) -> str:
+        if not self.size_bytes:
+            return f"{self.segment}: cannot be read from offset {self.offset}, or is not a regular file"
         return f"{self.segment}: {self.size_bytes} bytes from offset {self.offset} are damaged"
 
 

@@ -21,7 +21,7 @@ from workers.journal.records import (
     decode_record,
     unknown_canary,
 )
-from workers.journal.segments import segment_number, segments_of
+from workers.journal.segments import segment_number, segments_of, strange_segments
 from workers.journal.unreadable_places import UnreadablePlaces, read_past
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def recover(
     intents: dict[Claim, IntentRecord | CanaryIntentRecord] = {}
     outcomes: dict[Claim, OutcomeRecord] = {}
     open_claims = OpenClaims()
-    damage: list[Damage] = []
+    damage = strange_segments(folder)
     files = _relevant(segments_of(folder), places)
     ends = acknowledged_ends(files, places=places)
     for file in files:

@@ -13,7 +13,7 @@ from queueing.files.durable_file import replace_durably
 from queueing.files.regular_file import read_regular
 from workers.journal.acknowledged import acknowledged_ends
 from workers.journal.damage import HEAD, Damage
-from workers.journal.segments import read_frames, segment_number, segments_of
+from workers.journal.segments import read_frames, segment_number, segments_of, strange_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ class Scrub:
         """List the segments; ``in_use`` is the name of the one that is written to, or ''. Raises ``OSError``."""
         files = segments_of(folder)
         ends = acknowledged_ends(files)
-        self.damage: list[Damage] = []
+        self.damage = strange_segments(folder)
         self.names: set[str] = set()
         self.unread = {in_use}
         self.size_bytes = 0

@@ -22,7 +22,7 @@ from queueing.files.durable_file import make_folder, sync_folder
 from workers.journal.acknowledged import AcknowledgedFile
 from workers.journal.open_claims import OpenClaims
 from workers.journal.records import OpenedRecord, encode_record
-from workers.journal.segments import frame, segment_number, segment_path, segments_of
+from workers.journal.segments import frame, last_number, segment_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,7 +119,7 @@ class SegmentWriter:
         return self._open.first(self._number or self._last_number() + 1)
 
     def _last_number(self) -> int:
-        return max(map(segment_number, segments_of(self._folder)), default=0)
+        return last_number(self._folder)
 
     def _cut_tail(self) -> None:
         """Cut the current segment to its acknowledged bytes, if the disk lets us."""

@@ -11,7 +11,8 @@ import io
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from queueing.files.folders import entries
+from queueing.files.folders import entries, regular_entries, strange_entries
+from queueing.files.regular_file import open_regular
 from workers.journal.damage import HEAD, Damage, frame_at, resync
 from workers.journal.records import MAX_RECORD_BYTES
 from workers.journal.unreadable import read_around
@@ -78,7 +79,7 @@ def _opened(file: Path, start: int, end: int | None, around: list[range] | None)
     """Stream of a segment from ``start`` on."""
     if around is not None:
         return io.BytesIO(read_around(file, start, end, around))
-    stream = file.open("rb")
+    stream = open_regular(file)
     stream.seek(start)
     return stream
 
@@ -113,8 +114,21 @@ def damage_of(file: Path, *, end: int | None = None) -> list[Damage]:
 
 
 def segments_of(folder: Path) -> list[Path]:
-    """Paths of all segments, oldest first; empty where the folder is missing. Raises ``OSError``."""
-    return [file for file in entries(folder, suffix=_SUFFIX, missing_ok=True) if file.stem.isdecimal()]
+    """Paths of all segments, oldest first; empty where the folder is missing. What is no regular file is none. Raises ``OSError``."""
+    files = regular_entries(folder, suffix=_SUFFIX, missing_ok=True)
+    return [file for file in files if file.stem.isdecimal()]
+
+
+def strange_segments(folder: Path) -> list[Damage]:
+    """Pipes, sockets and devices with the name of a segment, as damaged places without bytes. Raises ``OSError``."""
+    files = strange_entries(folder, suffix=_SUFFIX, missing_ok=True)
+    return [Damage(file.name, 0, 0) for file in files if file.stem.isdecimal()]
+
+
+def last_number(folder: Path) -> int:
+    """Highest number in the name of a segment, or of what is in its place; 0 without one. Raises ``OSError``."""
+    files = entries(folder, suffix=_SUFFIX, missing_ok=True)
+    return max((segment_number(file) for file in files if file.stem.isdecimal()), default=0)
 
 
 def segment_number(file: Path) -> int:

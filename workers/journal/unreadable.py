@@ -6,6 +6,8 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
+from queueing.files.regular_file import regular_descriptor
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,7 +26,7 @@ def read_around(file: Path, start: int, end: int | None, lost: list[range]) -> b
 
     Raises ``OSError`` for all other errors. A block costs one try, which a failing disk may take seconds for.
     """
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = regular_descriptor(file)
     try:
         size = os.fstat(descriptor).st_size
         stop = size if end is None else min(end, size)

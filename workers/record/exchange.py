@@ -21,7 +21,7 @@ import msgspec
 
 from queueing.errors import ProofInvalid
 from queueing.files.durable_file import make_folder, replace_durably
-from queueing.files.folders import entries, is_there
+from queueing.files.folders import entries, is_there, regular_entries
 from queueing.files.regular_file import NOT_A_FILE, read_regular
 from queueing.protocol.names import Name
 from queueing.transparency.origin_statements import verify_statement
@@ -99,8 +99,8 @@ STATEMENTS: Final = "statements"
 
 
 def statement_files(log_folder: Path) -> list[Path]:
-    """Statements about the keys of a log, by name; without drafts, of which a crash of their writer leaves a part. Raises ``OSError``."""
-    files = entries(log_folder / STATEMENTS, missing_ok=True)
+    """Statements about the keys of a log, by name; without drafts, of which a crash of their writer leaves a part, and what is no regular file. Raises ``OSError``."""
+    files = regular_entries(log_folder / STATEMENTS, missing_ok=True)
     return [file for file in files if not is_draft(file.name)]
 
 
@@ -217,5 +217,6 @@ class StatementRequests:
 def _replace(path: Path, data: bytes) -> None:
     """Replace atomically, not durably: a sealer writes it again at its start."""
     beside = path.with_name("new")
+    beside.unlink(missing_ok=True)  # to open a pipe there would wait
     beside.write_bytes(data)
     beside.replace(path)

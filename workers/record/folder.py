@@ -16,6 +16,7 @@ import msgspec
 
 from queueing.files.checked_file import read_checked, write_checked
 from queueing.files.durable_file import replace_durably
+from queueing.files.regular_file import read_regular, read_whole
 from queueing.transparency.merkle import TreeEdge
 from workers.record.exchange import Head
 from workers.record.follower import Place, other_log
@@ -33,6 +34,7 @@ LOGS_NAME: Final = "logs"
 FOLLOWS: Final = "follows"
 
 _ORIGIN_FILE: Final = re.compile(r"([0-9a-f]{16})([0-9a-f]{112}) ([!-~]{1,100})\n")
+_MOST_ORIGIN_BYTES: Final = 4096
 FORMAT: Final = 1
 
 
@@ -94,7 +96,7 @@ def read_origin(folder: Path, log_name: str, build: str, follows: dict[str, Head
     """The origin of this folder; a new one where there is none. Its build stays: a replay gives the same first entries."""
     path = folder / "origin"
     try:
-        text = path.read_text(encoding="ascii")
+        text = read_regular(path, largest_bytes=_MOST_ORIGIN_BYTES).decode("ascii")
     except FileNotFoundError:
         text = f"{secrets.token_hex(64)} {build}\n"
         replace_durably(path, text.encode())
@@ -110,7 +112,7 @@ def read_origin(folder: Path, log_name: str, build: str, follows: dict[str, Head
 def name_of(folder: Path) -> str:
     """Name of the record in this folder: 16 hex digits; empty where it cannot be read."""
     try:
-        name = (folder / "origin").read_bytes()[:16].decode("ascii")
+        name = read_regular(folder / "origin", largest_bytes=_MOST_ORIGIN_BYTES)[:16].decode("ascii")
         int(name, 16)
     except (OSError, ValueError):
         return ""
@@ -156,7 +158,7 @@ def sealed_segments(state_dir: Path) -> SealedSegments:
 def read_follows(folder: Path) -> dict[str, Head]:
     """Newest head of the log of a former record that this one follows, by tenant. Raises ``RecordDamaged``, or ``OSError``."""
     try:
-        return msgspec.msgpack.decode((folder / FOLLOWS).read_bytes(), type=dict[str, Head])
+        return msgspec.msgpack.decode(read_whole(folder / FOLLOWS), type=dict[str, Head])
     except FileNotFoundError:
         return {}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

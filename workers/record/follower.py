@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from queueing.files.regular_file import regular_descriptor
 from workers.journal.acknowledged import head_of, read_acknowledged
 from workers.journal.records import decode_record
 from workers.journal.segments import read_frames, read_segment, segment_number, segment_path, segments_of
@@ -178,7 +179,7 @@ class LogFollower:
         head = self._head_of(following)
         if head is not None and head.previous is not None and head.previous[0] == segment_number(file):
             return head.previous[1]
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = regular_descriptor(file)
         try:
             os.fdatasync(descriptor)
         finally:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
 from queueing.files.folders import entries, is_there
+from queueing.files.regular_file import read_regular
 from queueing.protocol.names import is_name
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.merkle import HASH_BYTES
-from queueing.transparency.notes import read_note
+from queueing.transparency.notes import MAX_NOTE_BYTES, read_note
 from workers.record.exchange import Head
 from workers.record.folder import LOGS_NAME, read_sealed
 from workers.record.retention.clock import FILE_NAME as CLOCK
@@ -45,7 +46,7 @@ def tenants_of(folder: Path) -> set[str]:
 def published_checkpoint(folder: Path) -> Checkpoint | None:
     """Head that was published of the log in this folder; None where there is none. Raises ``RecordDamaged``, or ``OSError``."""
     try:
-        data = (folder / "checkpoint").read_bytes()
+        data = read_regular(folder / "checkpoint", largest_bytes=MAX_NOTE_BYTES)
     except FileNotFoundError:
         return None
     if not data.strip(b"\0"):
@@ -97,5 +98,6 @@ def publish_checkpoint(folder: Path, note: bytes) -> None:
     """Replace atomically, not durably: after a crash the log is made again to at least what was sealed."""
     path = folder / "checkpoint"
     beside = path.with_name(f"{path.name}.new")
+    beside.unlink(missing_ok=True)  # to open a pipe there would wait
     beside.write_bytes(note)
     beside.replace(path)

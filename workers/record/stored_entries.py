@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
+from queueing.files.regular_file import open_regular
 from queueing.transparency.entries import read_head
 from workers.record.items import begun_outcome, decode_row, has_more
 from workers.record.retention.minimum import EntriesRemoved, read_minimum, removed_sentence
@@ -58,8 +59,8 @@ class StoredEntries:
         self.minimum = read_minimum(self._folder)  # what was removed before they were listed is below it
         self._check_there(first)
         for number, path in volumes:
-            if number < first // VOLUME:
-                continue
+            if not first // VOLUME <= number < -(-self._size // VOLUME):
+                continue  # behind the checkpoint there may be anything
             with self._opened(path, number * VOLUME) as stream:
                 while (framed := self._row_frame(stream, path.name)) is not None:
                     row = decode_row(framed)
@@ -88,7 +89,7 @@ class StoredEntries:
 
     def _opened(self, path: Path, index: int) -> BinaryIO:
         try:
-            return path.open("rb")
+            return open_regular(path)
         except FileNotFoundError:
             self.minimum = read_minimum(self._folder)  # it may have been raised since
             self._check_there(index)

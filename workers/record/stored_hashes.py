@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from queueing.errors import ProofInvalid
+from queueing.files.regular_file import regular_descriptor
 from queueing.transparency.merkle import HASH_BYTES, TreeEdge
 from queueing.transparency.tiles import HEIGHT
 from workers.record.retention.minimum import EntriesRemoved, read_minimum, removed_sentence
@@ -39,7 +40,7 @@ class StoredHashes:
         else:
             path, start = self._folder / "level0" / f"{first // VOLUME:06d}.bin", first % VOLUME
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = regular_descriptor(path)
         except FileNotFoundError:
             minimum = read_minimum(self._folder)
             if tile_level or first >= minimum:

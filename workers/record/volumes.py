@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import struct
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ import msgspec
 
 from queueing.files.durable_file import make_folder, sync_folder
 from queueing.files.folders import entries, is_there
+from queueing.files.regular_file import regular_descriptor
 from queueing.transparency.merkle import HASH_BYTES, TreeEdge, leaf_hash
 from queueing.transparency.tiles import HEIGHT, WIDTH
 
@@ -175,7 +177,7 @@ def volumes_of(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _append(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = regular_descriptor(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         view = memoryview(data)
         while view:
@@ -185,7 +187,7 @@ def _append(path: Path, data: bytes) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = regular_descriptor(path)
     try:
         os.fdatasync(descriptor)
     finally:
@@ -193,6 +195,11 @@ def _sync(path: Path) -> None:
 
 
 def _cut(path: Path, length: int) -> None:
-    if path.stat().st_size < length:
-        raise RecordDamaged(f"{path} has {path.stat().st_size} bytes, and {length} were synced")
+    """Cut a file. Something else in its place, such as a pipe, is removed before anything was synced, and damage after that."""
+    found = path.stat()
+    if found.st_size < length or (length and not stat.S_ISREG(found.st_mode)):
+        raise RecordDamaged(f"{path} has {found.st_size} bytes, and {length} were synced")
+    if not stat.S_ISREG(found.st_mode):
+        path.unlink()
+        return
     os.truncate(path, length)

@@ -24,9 +24,9 @@ from queueing.errors import LogUnavailable, OutputUnwritable, ProofInvalid
 from queueing.files.beneath import replace_beneath
 from queueing.files.durable_file import OWNER_ONLY_FOLDER
 from queueing.files.folders import entries as files_of
-from queueing.files.regular_file import read_regular
+from queueing.files.regular_file import read_regular, read_whole
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
-from queueing.transparency.notes import read_note
+from queueing.transparency.notes import MAX_NOTE_BYTES, read_note
 from queueing.transparency.receipts import tenant_of_origin
 from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
 from workers.record.bundle.others import ORIGIN_FOLDER, README
@@ -109,7 +109,7 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     Each entry is held against its hash. O(entries of the range). Raises ``FolderOfAnother``, ``EntriesRemoved`` where retention has removed all of it, or a part
     meanwhile, ``GivenUp``, ``ProofInvalid`` where the log's files are damaged, or ``OSError``.
     """
-    note = (log_folder / "checkpoint").read_bytes()
+    note = read_regular(log_folder / "checkpoint", largest_bytes=MAX_NOTE_BYTES)
     checkpoint = read_checkpoint(read_note(note).text)
     stored = StoredEntries(log_folder, checkpoint.size)
     first = stored.first_since(from_ms)
@@ -126,7 +126,7 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     damage = _write_entries(folder, stored, hashes, range(first, end))
     _write_items(folder, stored, first, end)
     for statement in statement_files(log_folder):
-        folder.write(f"{STATEMENTS}/{statement.name}", statement.read_bytes())
+        folder.write(f"{STATEMENTS}/{statement.name}", read_whole(statement))
     now = newest_checkpoint(log_folder)
     if now is None or now.origin != checkpoint.origin:
         raise GivenUp(f"{checkpoint.origin} was given up for another record")
@@ -215,7 +215,7 @@ def newest_checkpoint(log_folder: Path) -> Checkpoint | None:
     Raises ``ProofInvalid``, or ``OSError``.
     """
     try:
-        data = (log_folder / "checkpoint").read_bytes()
+        data = read_regular(log_folder / "checkpoint", largest_bytes=MAX_NOTE_BYTES)
     except FileNotFoundError:
         return None
     if not data.strip(b"\0"):

@@ -6,10 +6,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
+from queueing.files.regular_file import read_regular, read_whole
 from queueing.transparency.checkpoints import read_checkpoint
 from queueing.transparency.job_proofs import JobProof
 from queueing.transparency.merkle import node_hash
-from queueing.transparency.notes import read_note
+from queueing.transparency.notes import MAX_NOTE_BYTES, read_note
 from queueing.transparency.origin_statements import read_statement
 from queueing.transparency.proofs import inclusion_proof
 from queueing.transparency.short_statements import shortened
@@ -78,7 +79,7 @@ class ReceiptMaker:
         """Put the receipts of one tenant into the outbox; returns the requests that have theirs."""
         folder = self._logs_folder / tenant
         try:
-            data = (folder / "checkpoint").read_bytes()
+            data = read_regular(folder / "checkpoint", largest_bytes=MAX_NOTE_BYTES)
         except FileNotFoundError:
             return []
         note = read_note(data)
@@ -117,7 +118,7 @@ class ReceiptMaker:
         for path in statement_files(self._logs_folder / tenant):
             if not path.name.endswith(f"-{self._key_name}"):
                 continue
-            data = path.read_bytes()
+            data = read_whole(path)
             with suppress(ProofInvalid):  # a damaged one costs itself
                 statement = read_statement(read_note(data).text)
                 if statement.head.size <= checkpoint.size and statement.epoch_key.is_signed(note):

@@ -10,6 +10,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from queueing.files.regular_file import NOT_A_FILE, read_whole, regular_descriptor
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,11 +32,15 @@ class Mark(NamedTuple):
 
 
 def read_marks(log_folder: Path) -> list[Mark]:
-    """Marks, oldest first; damaged ones are left out. Raises ``OSError``."""
+    """Marks, oldest first; damaged ones are left out, and none are in what is no regular file. Raises ``OSError``."""
     try:
-        data = (log_folder / FILE_NAME).read_bytes()
+        data = read_whole(log_folder / FILE_NAME)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        if error.errno in NOT_A_FILE:
+            return []
+        raise
     whole = len(data) - len(data) % _MARK_BYTES
     parts = [data[at : at + _MARK_BYTES] for at in range(0, whole, _MARK_BYTES)]
     return [
@@ -53,7 +59,7 @@ def note_size(log_folder: Path, record_ms: int, size: int) -> list[Mark]:
     if marks and (size <= marks[-1].size or record_ms < marks[-1].record_ms + DAY_MS):
         return marks
     packed = _MARK.pack(record_ms, size)
-    descriptor = os.open(log_folder / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = regular_descriptor(log_folder / FILE_NAME, os.O_RDWR | os.O_CREAT)
     try:
         end = os.fstat(descriptor).st_size
         os.pwrite(descriptor, packed + _CRC.pack(zlib.crc32(packed)), end - end % _MARK_BYTES)

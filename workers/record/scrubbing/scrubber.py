@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
-from queueing.files.folders import is_there
+from queueing.files.folders import is_there, strange_below
+from queueing.files.regular_file import NOT_A_FILE
 from workers.record.published import published_checkpoint, tenants_of
 from workers.record.scrubbing.log_check import LogCheck
 from workers.record.volumes import RecordDamaged
@@ -77,6 +78,11 @@ class RecordScrubber:
             except (RecordDamaged, ProofInvalid) as error:
                 self._tell(tenant, str(error))
                 continue
+            except OSError as error:
+                if error.errno not in NOT_A_FILE:
+                    raise
+                self._tell(tenant, f"{error.filename}: {error.strerror}")
+                continue
             told = 0
             for _ in check.run():
                 yield
@@ -85,6 +91,8 @@ class RecordScrubber:
                 told = len(check.damage)
             for place in check.damage[told:]:
                 self._tell(tenant, str(place))
+            for strange in strange_below(self._logs / tenant):
+                self._tell(tenant, f"{strange.relative_to(self._logs / tenant)}: not a regular file")
 
     def _tell(self, tenant: str, place: str) -> None:
         if len(self._found) < MOST_PLACES:
