@@ -70,6 +70,7 @@ def test_a_signal_before_the_first_step_of_the_work_stops_it_too(
 def own_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The handlers of pytest again afterwards, and no watchdog that ends this process."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which the tests may run, has it ignored
 
     class Watchdog:
         daemon = False
