@@ -3,7 +3,8 @@
     python -m tests.faults.soak [--minutes 60] [--out build/soak]
 
 Worker 1 lives as long as the soak: faults that end a worker are done to worker 2. Each round is some faults under
-load, then a silence in which all ends; its history is judged as a seed's is. ``OUT/summary.json`` has the slopes.
+load, then a silence in which all ends; its history is judged as a seed's is. ``OUT/summary.json`` has the slopes, ``OUT/samples.json``
+what they are of: seconds and values by name.
 Exit code 1 when something grew, or a rule was broken.
 """
 
@@ -204,6 +205,7 @@ async def soak(minutes: float, out: Path) -> Soaked:
                 _say_round(sums.rounds, found, meter, began)
                 soaked = _soaked(sums, meter, began)
                 (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(soaked), indent=1))
+                (out / "samples.json").write_bytes(msgspec.json.encode(meter.samples))
                 if time.monotonic() >= began + minutes * 60:
                     break
                 load.jobs.clear()

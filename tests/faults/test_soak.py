@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,4 +17,6 @@ async def test_a_short_soak_breaks_no_rule_and_measures_everything(tmp_path: Pat
     assert soaked.rounds >= 1
     assert soaked.violations == []
     assert [flat.name for flat in soaked.flatness] == [bound.name for bound in BOUNDS]
+    samples = json.loads((tmp_path / "soak" / "samples.json").read_bytes())
+    assert samples.keys() >= {bound.name for bound in BOUNDS}
     assert all(flat.samples for flat in soaked.flatness)
