@@ -81,7 +81,7 @@ class ClaimResult:
     ``excess``: the newest of a backlog far over its cap, leased to be refused. ``wait_s``: time until a limit
     admits the next job; ``limited`` names the limit ('rate', 'budget' or ''). ``budget_left`` None: no budget. ``replaced``: keys
     of ours that held a foreign type. ``suspect_next``: the next job is a suspect, to be claimed when
-    nothing else of the tenant is in work. ``armed``: the next submit rings the doorbell.
+    nothing else of the tenant is in work.
     """
 
     now_ms: int
@@ -96,7 +96,6 @@ class ClaimResult:
     refused: int = 0
     replaced: int = 0
     suspect_next: bool = False
-    armed: bool = False
 
 
 class _JobReply(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -127,7 +126,6 @@ class _ClaimReply(msgspec.Struct, frozen=True, array_like=True):
     refused: int
     replaced: int
     isolated: int
-    armed: int
 
 
 _SUSPECT_TAKEN, _SUSPECT_NEXT = 1, 2  # ``isolated``
@@ -175,5 +173,4 @@ def decode_claim(tenant: str, owner: str, answer: Any) -> ClaimResult:
         refused=reply.refused,
         replaced=reply.replaced,
         suspect_next=reply.isolated == _SUSPECT_NEXT,
-        armed=bool(reply.armed),
     )

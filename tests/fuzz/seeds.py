@@ -163,7 +163,7 @@ def dead_letter() -> bytes:
 def claim_answer() -> bytes:
     """Answer of the claim script, in msgpack."""
     job = [JOB_ID, b"1900000000000.000", 1, b"payload", 64, 2500, 0]
-    return msgspec.msgpack.encode([NOW_MS, b"7", 1, [job, job], 1, 1500, b"rate", -1, 64, 4096, 2, 3, 0, 1])
+    return msgspec.msgpack.encode([NOW_MS, b"7", 1, [job, job], 1, 1500, b"rate", -1, 64, 4096, 2, 3, 0])
 
 
 def worker_report() -> bytes:

@@ -137,8 +137,8 @@ class Claimer:
     def _begin_all(self, tenant: str, reply: ClaimResult) -> list[ActiveJob]:
         if reply.jobs:
             self._ready.poll_soon(tenant)
-        if reply.more or not reply.armed:
-            self._ready.add([tenant])  # until a claim arms the doorbell
+        if reply.more or reply.jobs:
+            self._ready.add([tenant])  # until a claim finds nothing, which arms the doorbell
         jobs = [self._begin(claimed) for claimed in reply.jobs]
         if reply.suspect_next or any(job.claimed.alone for job in jobs):
             self._ready.isolation.wait(tenant)

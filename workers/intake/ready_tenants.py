@@ -1,8 +1,7 @@
 """Tenants that may have jobs in Redis, and the event that wakes the claim loop.
 
-No doorbell is lost: a tenant stays here until a claim leaves nothing that is due and arms its doorbell in the same step: one
-that found nothing, or of a worker without other jobs of the tenant, which is rung for the next. A doorbell that rings while the
-claim's reply is on its way puts the tenant back.
+No doorbell is lost: a tenant stays here until a claim finds nothing and arms its doorbell in the same step. A doorbell
+that rings while the claim's reply is on its way puts the tenant back.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@
 -- KEYS[2]  fence           string, the last fence given out
 -- KEYS[3]  claims          hash, job id -> 'attempts:fence:digests:bytes:charge (us):crashes'; fence 0: not claimed;
 --                          bytes 0: not in the backlog; crashes: claims whose lease ran out
--- KEYS[4]  armed           set when nothing is due that is free: the next submit rings the doorbell. Where the caller has other
---                          jobs of the tenant, only by a claim that took nothing: a busy worker looks again, and is not rung for
+-- KEYS[4]  armed           set when nothing is due that is free: the next submit rings the doorbell
 -- KEYS[5]  backlog         hash: digests, bytes, refused (see submit.lua)
 -- KEYS[6]  limiter         hash of the rate limit and the daily budget (see rate_limit.lua)
 -- ARGV[1]  owner           the worker's id, without ':'
@@ -27,7 +26,7 @@
 -- ARGV[17] alone           1: the caller has no other job of this tenant
 -- ARGV[18..] per algorithm, 2 each: name, cost of a digest (milli-units)
 -- Returns  {now (ms), fence, more (1 if due jobs were left), jobs, excess, wait (ms), limited, budget left,
---           backlog digests, backlog bytes, refused, replaced, isolated, armed}
+--           backlog digests, backlog bytes, refused, replaced, isolated}
 --            jobs: each {id, due before (ms), attempt (from 1), payload or false where the job's key is gone,
 --            digests charged, milli-units charged, crashes}; the last `excess` of them are the newest of a backlog far over its cap: not
 --            charged, and to be refused
@@ -36,7 +35,6 @@
 --            replaced: keys of ours that held a foreign type, and members of the queue that are no job of this tenant;
 --            they were removed
 --            isolated: 1 the one job is a suspect; 2 a suspect is next, and waits until the caller has no other; else 0
---            armed: 1 where this claim armed the doorbell
 -- O(jobs * log(backlog)). The job's keys are derived from its id; arq's in-progress key is set in the
 -- same step, so stock workers do not run a leased job. Needs reads.lua, msgpack_hints.lua, counters.lua and rate_limit.lua before it.
 
@@ -67,16 +65,12 @@ local fence_text = string.format('%.0f', fence)
 
 local limiter = open_limiter(KEYS[6], now_us, limits)
 local stock = numbers(KEYS[5], 'digests', 'bytes', 'refused', 'accepted')  -- the last for the exporter, which reads it
-local isolated, armed = 0, 0
-local function arm()
-  redis.call('SET', KEYS[4], 1)
-  armed = 1
-end
+local isolated = 0
 local function answer(more, jobs, excess, wait_us, limited)
   local left = limits.budget > 0 and math.max(limits.budget - limiter.spent, 0) or -1
   return {
     now_ms, fence_text, more, jobs, excess, math.ceil(wait_us / 1000), limited, left, stock[1], stock[2], stock[3],
-    replaced, isolated, armed,
+    replaced, isolated,
   }
 end
 
@@ -121,7 +115,7 @@ local latest = string.format('%.3f', now_us / 1000 + 1)
 local due = redis.call('ZRANGE', KEYS[1], '-inf', latest, 'BYSCORE', 'LIMIT', 0, most_jobs + 1, 'WITHSCORES')
 local queued = redis.call('ZCARD', KEYS[1])
 if #due == 0 then
-  arm()
+  redis.call('SET', KEYS[4], 1)
   if queued == 0 then
     -- Nothing is accepted and unfinished: jobs that stock workers removed without counting are corrected here.
     redis.call('UNLINK', KEYS[3])
@@ -268,10 +262,14 @@ for i = 1, #due, 2 do
   end
 end
 if limiter.charged then save(limiter) end
-if more == 0 and #due > 2 * most_jobs then more = 1 end  -- later jobs were not looked at
--- All that was due is leased: by this claim, or elsewhere, and then it has just been moved to the end of its lease.
--- With jobs far ahead in the queue, of which only some were pulled back above, the caller looks again.
-if more == 0 and (#jobs == 0 or (alone and late == 0)) then arm() end
+if #jobs == 0 and more == 0 then
+  -- All that was due is held elsewhere, and has just been moved to the end of its lease.
+  if #due > 2 * most_jobs then
+    more = 1  -- later jobs were not looked at
+  else
+    redis.call('SET', KEYS[4], 1)
+  end
+end
 
 local digest_cap, byte_cap = tonumber(ARGV[8]) * EXCESS, tonumber(ARGV[9]) * EXCESS
 local excess = 0

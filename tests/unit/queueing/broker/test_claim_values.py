@@ -14,10 +14,10 @@ NOW_MS = 1_700_000_000_000
 
 
 def answer_with(
-    *jobs: list[object], excess: int = 0, budget_left: int = -1, isolated: int = 0, armed: int = 0
+    *jobs: list[object], excess: int = 0, budget_left: int = -1, isolated: int = 0
 ) -> list[object]:
     """An answer of lua/claim.lua, in its order."""
-    return [NOW_MS, b"7", 1, [*jobs], excess, 1500, b"rate", budget_left, 64, 4096, 2, 3, isolated, armed]
+    return [NOW_MS, b"7", 1, [*jobs], excess, 1500, b"rate", budget_left, 64, 4096, 2, 3, isolated]
 
 
 def job(name: bytes, *, payload: bytes | None = b"payload") -> list[object]:
@@ -62,12 +62,6 @@ def test_a_suspect_is_taken_alone_or_is_next(said: int, *, alone: bool, suspect_
     """A suspect that was taken is the only job; one that is next waits until the worker has no other."""
     result = decode_claim("acme", "h1", answer_with(job(b"a"), isolated=said))
     assert (result.jobs[0].alone, result.suspect_next) == (alone, suspect_next)
-
-
-@pytest.mark.parametrize("said", [0, 1])
-def test_a_claim_says_whether_it_armed_the_doorbell(said: int) -> None:
-    """The caller looks again where it did not."""
-    assert decode_claim("acme", "h1", answer_with(job(b"a"), armed=said)).armed is bool(said)
 
 
 OTHER_SHAPES: dict[str, object] = {

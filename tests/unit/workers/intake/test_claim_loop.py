@@ -108,7 +108,7 @@ class Queue:
         waiting = self.waiting[request.tenant]
         if not waiting:
             self.armed.add(request.tenant)
-            return ClaimResult(now_ms=0, more=False, jobs=(), armed=True)
+            return ClaimResult(now_ms=0, more=False, jobs=())
         if self.wait_s:
             wait_s, self.wait_s = self.wait_s, 0.0
             return ClaimResult(now_ms=0, more=True, jobs=(), wait_s=wait_s, limited="rate")
@@ -135,12 +135,7 @@ class Queue:
             )
             for job_id in ids
         )
-        armed = request.alone and not waiting and not alone
-        if armed:
-            self.armed.add(request.tenant)
-        return ClaimResult(
-            now_ms=0, more=bool(waiting) or alone, jobs=jobs, suspect_next=suspect_next, armed=armed
-        )
+        return ClaimResult(now_ms=0, more=bool(waiting), jobs=jobs, suspect_next=suspect_next)
 
 
 class LoopSetup:

@@ -112,16 +112,12 @@ def claimed(job_id: bytes, *, tenant: str = "acme", payload: bytes | None = b"")
     return ClaimedJob(tenant=tenant, job_id=job_id, due_ms=b"1", attempt=1, payload=payload, lease=b"w:1")
 
 
-def result(
-    *jobs: ClaimedJob, more: bool = False, excess: tuple[ClaimedJob, ...] = (), armed: bool | None = None
-) -> ClaimResult:
-    """The script's result: a claim that found nothing arms the doorbell."""
-    armed = not jobs and not more if armed is None else armed
-    return ClaimResult(now_ms=0, more=more, jobs=jobs, excess=excess, armed=armed)
+def result(*jobs: ClaimedJob, more: bool = False, excess: tuple[ClaimedJob, ...] = ()) -> ClaimResult:
+    return ClaimResult(now_ms=0, more=more, jobs=jobs, excess=excess)
 
 
 async def test_claimed_jobs_are_registered_and_dispatched_together(worker: Worker) -> None:
-    """Their tenants stay ready until a claim arms the doorbell."""
+    """Their tenants stay ready: only a claim that finds nothing arms the doorbell."""
     worker.queue.replies = {
         "acme": result(claimed(b"a"), claimed(b"b")),
         "globex": result(claimed(b"c", tenant="globex")),
@@ -131,17 +127,6 @@ async def test_claimed_jobs_are_registered_and_dispatched_together(worker: Worke
     assert worker.queue.dispatches == 1
     assert (len(worker.jobs), worker.claimer.busy) == (3, True)
     assert list(worker.ready) == ["acme", "globex"]
-
-
-async def test_a_claim_that_takes_all_and_arms_the_doorbell_is_not_repeated(worker: Worker) -> None:
-    """One round trip for a lone job: the doorbell brings the next one. The other tenant's claim left something."""
-    worker.queue.replies = {
-        "acme": result(claimed(b"a"), armed=True),
-        "globex": result(claimed(b"c", tenant="globex"), more=True),
-    }
-    await worker.claim("acme", "globex")
-    assert [job.job_id for job in worker.queue.dispatched] == [b"a", b"c"]
-    assert list(worker.ready) == ["globex"]
 
 
 async def test_a_claim_that_finds_nothing_ends_the_tenants_readiness(worker: Worker) -> None:
