@@ -7,7 +7,8 @@ that rings while the claim's reply is on its way puts the tenant back.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import random
+from typing import TYPE_CHECKING, Final
 
 from queueing.aio.events import wait_for
 from workers.intake.poll_schedule import PollSchedule
@@ -17,18 +18,24 @@ from workers.intake.suspect_isolation import SuspectIsolation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from queueing.aio.backoff import Randomness
     from workers.active_job import ActiveJob
     from workers.current_config import CurrentConfig
+
+SHORTENED_BY_UP_TO: Final = 0.3
+"""Part of the time between two polls by which each is shortened at random. Workers that polled in step, one shortly before the other,
+would stay so: the first had each job that returned after a delay, also those that it can only return again."""
 
 
 class ReadyTenants:
     """Tenants that may have jobs: told by doorbells, the slow poll, lanes, reloads and settled jobs; read by the claim loop."""
 
-    def __init__(self, config: CurrentConfig) -> None:
+    def __init__(self, config: CurrentConfig, *, randomness: Randomness = random) -> None:
         self._config = config
         self._ready: dict[str, None] = {}  # oldest first: the planner serves the first ones, so none starves
         self._changed = asyncio.Event()
         self._schedule = PollSchedule()
+        self._randomness = randomness
         self._next_poll_s = 0.0
         self.isolation = SuspectIsolation()
         self.refusals = Refusals(config)
@@ -75,10 +82,10 @@ class ReadyTenants:
         return await wait_for(self._changed, timeout_s)
 
     def poll(self, now_s: float, every_s: float) -> float:
-        """Add the tenants that are polled now, if a poll is due; the time of the next one (monotonic)."""
+        """Add the tenants that are polled now, if a poll is due; the time of the next one (monotonic), at most ``every_s`` later."""
         if now_s >= self._next_poll_s:
             self.add(self._schedule.next(self._config.tenants))
-            self._next_poll_s = now_s + every_s
+            self._next_poll_s = now_s + every_s * (1 - SHORTENED_BY_UP_TO * self._randomness.random())
         return self._next_poll_s
 
     def poll_soon(self, tenant: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 
 from queueing.errors import KeyUnknown
@@ -69,10 +72,36 @@ async def test_the_last_job_of_a_tenant_with_a_suspect_wakes_the_loop(ready: Rea
     assert (list(ready.claimable()), await woken(ready)) == (["acme"], True)
 
 
-async def test_a_poll_is_made_when_it_is_due(ready: ReadyTenants) -> None:
+class Least(random.Random):
+    """The least number each time."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+async def test_a_poll_is_made_when_it_is_due() -> None:
     """It makes its tenants ready, and tells when the next one is due."""
+    ready = ReadyTenants(current_config([tenant("acme"), tenant("globex")]), randomness=Least())
     assert ready.poll(100.0, 1.0) == 101.0
     assert list(ready) == ["acme", "globex"]
     ready.remove("acme")
     assert (ready.poll(100.5, 1.0), list(ready)) == (101.0, ["globex"])
     assert (ready.poll(101.0, 1.0), sorted(ready)) == (102.0, ["acme", "globex"])
+
+
+def polls(seed: int, *, first_s: float, until_s: float) -> list[float]:
+    """Times of the polls of one worker, a second apart at most."""
+    ready = ReadyTenants(current_config([tenant("acme")]), randomness=random.Random(seed))
+    times = [first_s]
+    while times[-1] < until_s:
+        times.append(ready.poll(times[-1], 1.0))
+    return times
+
+
+def test_workers_that_began_to_poll_in_step_find_jobs_by_turns() -> None:
+    """A job that returned with a delay is found by the poll that is the next: neither worker has nearly all of them."""
+    ours, others = polls(1, first_s=0.0, until_s=1000.0), polls(2, first_s=0.01, until_s=1000.0)
+    assert all(0.7 - 1e-9 <= after - before <= 1.0 + 1e-9 for before, after in itertools.pairwise(ours))
+    due = [10.0 + 9.9 * each for each in range(100)]
+    first = sum(min(t for t in ours if t >= at) < min(t for t in others if t >= at) for at in due)
+    assert 30 < first < 70
