@@ -81,15 +81,16 @@ def test_another_certificate_is_refused(make: Callable[[], bytes], words: str) -
     assert caught.value.outcome is Outcome.CERTIFICATE
 
 
+def crossed_hosts() -> tuple[x509.Certificate, Authority]:
+    """A certificate of the root of ``hosts`` by the root of ``mesh``, and the authority ``hosts``."""
+    ca = x509.BasicConstraints(ca=True, path_length=None)
+    crossed = MESH._sign(HOSTS.name, HOSTS.key.public_key(), [ca], authority=True)
+    return crossed, Authority(name="hosts", roots=(HOSTS.certificate,))
+
+
 def test_an_authority_that_two_tables_trust_is_shared() -> None:
     """Also as an intermediate of the other's root: its certificates would be identities of both names."""
-    crossed = MESH._sign(
-        HOSTS.name,
-        HOSTS.key.public_key(),
-        [x509.BasicConstraints(ca=True, path_length=None)],
-        authority=True,
-    )
-    hosts = Authority(name="hosts", roots=(HOSTS.certificate,))
+    crossed, hosts = crossed_hosts()
     shared = shared_authority([Authority(name="mesh", roots=(crossed, MESH.certificate)), hosts])
     assert shared is not None
     assert (shared.first, shared.second, shared.subject) == ("mesh", "hosts", "CN=hosts")
@@ -98,13 +99,7 @@ def test_an_authority_that_two_tables_trust_is_shared() -> None:
 
 def test_authorities_of_their_own_are_not_shared() -> None:
     """Of one name, or beside an intermediate that leads to none of the file's roots."""
-    crossed = MESH._sign(
-        HOSTS.name,
-        HOSTS.key.public_key(),
-        [x509.BasicConstraints(ca=True, path_length=None)],
-        authority=True,
-    )
-    hosts = Authority(name="hosts", roots=(HOSTS.certificate,))
+    crossed, hosts = crossed_hosts()
     stranger = Authority(name="stranger", roots=(STRANGER.certificate,))
     assert shared_authority([hosts, stranger, Authority(name="mesh", roots=(MESH.certificate,))]) is None
     other = Root("other")
