@@ -56,12 +56,23 @@ local BYTES_PER_DIGEST, BYTES_BESIDE = 34, 200
 
 -- Never a fence twice, even if the counter was deleted or set back: it is at least the time.
 local last = redis.pcall('GET', KEYS[2])
-local replaced = (type(last) == 'table' and last.err) and 1 or 0
+local replaced = 0
 local fence = now_us
 if type(last) == 'string' and tonumber(last) and tonumber(last) < 2 ^ 52 and tonumber(last) >= fence then
   fence = tonumber(last) + 1
 end
 local fence_text = string.format('%.0f', fence)
+
+-- Foreign types are replaced before anything else, also by a claim that finds no job: it is the one that counts them.
+if type(last) == 'table' and last.err then
+  redis.call('SET', KEYS[2], fence_text)
+  replaced = 1
+end
+local tries = redis.pcall('TYPE', KEYS[3]).ok
+if tries ~= 'hash' and tries ~= 'none' then
+  redis.call('UNLINK', KEYS[3])
+  replaced = replaced + 1
+end
 
 local limiter = open_limiter(KEYS[6], now_us, limits)
 local stock = numbers(KEYS[5], 'digests', 'bytes', 'refused', 'accepted')  -- the last for the exporter, which reads it
@@ -126,12 +137,6 @@ if #due == 0 then
 end
 redis.call('SET', KEYS[2], fence_text)
 stock[1], stock[2] = plausible(stock[1], stock[2], queued)
-
-local tries = redis.pcall('TYPE', KEYS[3]).ok
-if tries ~= 'hash' and tries ~= 'none' then
-  redis.call('UNLINK', KEYS[3])
-  replaced = replaced + 1
-end
 
 local lease_end_ms = now_ms + lease_ms
 local value = owner .. ':' .. fence_text

@@ -372,6 +372,20 @@ class TestClaim:
         assert await publish(one, commit_of(claimed, submission(1))) == [CommitStatus.COMMITTED]
 
     @pytest.mark.parametrize(
+        "key, kind",
+        [(keyspace.fence(TENANT), b"string"), (keyspace.claims(TENANT), b"none")],
+        ids=["fence", "claims"],
+    )
+    async def test_a_foreign_type_is_counted_once_by_a_claim_that_finds_no_job(
+        self, redis: ArqRedis, one: Claims, key: str, kind: bytes
+    ) -> None:
+        """The idle claim replaces it, so no later claim could count it."""
+        await plant(redis, key)
+        assert (await take(one)).replaced == 1
+        assert await redis.type(key) == kind
+        assert (await take(one)).replaced == 0
+
+    @pytest.mark.parametrize(
         "planted, refused",
         [
             ("9" * 32, 2**53),
