@@ -10,6 +10,7 @@ child_group         child processes in a group of their own: their output within
 client              ``SigningClient`` and its parts
 config              reading of configuration
 coordination        registry, feeds and counters that workers share in Redis
+ed25519             verification of Ed25519, with libsodium where PyNaCl is installed
 errors              every error that a caller can get
 files               durable replacement of files
 garbage_collection  garbage collection of our own processes

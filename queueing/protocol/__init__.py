@@ -17,5 +17,5 @@ signing_costs  cost of a signature for the rate limit
 stop_orders    signed orders that stop a tenant, key or client
 version_details  creation time and further chains of a key version on the wire
 
-Must never import redis, arq, or anything else of ``queueing`` but ``errors`` and ``files``.
+Must never import redis, arq, or anything else of ``queueing`` but ``ed25519``, ``errors`` and ``files``.
 """

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
+from queueing.ed25519 import load_libsodium
 from queueing.errors import ConfigError, IssuerUnavailable, SigningError
 from queueing.files.durable_file import make_folder
 from queueing.protocol.algorithms import Algorithm
@@ -100,6 +101,7 @@ class IssuerLane:
         os._exit(LaneExit.CIRCUIT if failure.action is Action.OPEN_CIRCUIT else LaneExit.REPLACE)
 
     def _start(self) -> Issuer:
+        load_libsodium()
         configuration = self._configuration
         state_dir = configuration.state_dir
         make_folder(state_dir)

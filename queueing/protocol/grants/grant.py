@@ -101,7 +101,7 @@ class UnverifiedGrant(msgspec.Struct, frozen=True):
     signature: bytes
 
     def verify(self, issuer: ClientPublicKey) -> Grant:
-        """The grant, if it is of this issuer; raises ``GrantRefused`` (final). Costs about 100 us."""
+        """The grant, if it is of this issuer; raises ``GrantRefused`` (final). Costs about 60 us."""
         try:
             issuer.verify_envelope(signing_input(self.body), self.signature)
         except EnvelopeSignature:

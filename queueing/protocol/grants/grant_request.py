@@ -23,6 +23,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from queueing.ed25519 import verify_ed25519
 from queueing.errors import GrantMalformed, GrantRefused, ResultInvalid
 from queueing.protocol.grants.grant import MAX_GRANT_BYTES, MAX_KEYS
 from queueing.protocol.names import Name
@@ -84,7 +85,7 @@ class GrantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def check_proof(self, audience: str) -> None:
         """Raise ``GrantRefused`` (final) unless the ephemeral key has signed this request for the cluster ``audience``.
 
-        Costs about 110 us.
+        Costs about 60 us, 105 without libsodium.
         """
         message = proof_input(
             token=self.token,
@@ -94,7 +95,7 @@ class GrantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             keys=self.keys,
         )
         try:
-            Ed25519PublicKey.from_public_bytes(self.public_key).verify(self.proof, message)
+            verify_ed25519(Ed25519PublicKey.from_public_bytes(self.public_key), self.proof, message)
         except (InvalidSignature, ValueError):
             raise GrantRefused(
                 "the proof is not the ephemeral key's over this token, tenant and keys for the issuer's audience",

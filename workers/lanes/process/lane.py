@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from msgspec.structs import replace
 
+from queueing.ed25519 import load_libsodium
 from queueing.errors import ConfigError, EnvelopeMalformed, SigningError
 from queueing.protocol.algorithms import DEFAULT_FOR_KEY
 from queueing.protocol.jobs import WireError
@@ -77,6 +78,7 @@ class Lane:
 
     def serve(self) -> None:
         """Log in, then answer frames until the worker sends Stop or hangs up."""
+        load_libsodium()
         try:
             logged_in = self._login.run()
         except HsmFailure as failure:

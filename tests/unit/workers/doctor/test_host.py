@@ -8,8 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from queueing import ed25519
 from workers.doctor.findings import State
-from workers.doctor.host import LEAST_FREE_BYTES, check_limits, check_native_loop, check_state_dir
+from workers.doctor.host import (
+    LEAST_FREE_BYTES,
+    check_libsodium,
+    check_limits,
+    check_native_loop,
+    check_state_dir,
+)
 from workers.hsm.native import build, loop
 
 LIMITS = """\
@@ -67,3 +74,14 @@ def test_a_host_with_the_native_loop_is_well() -> None:
     """The library is there where the checkout was bootstrapped."""
     build.compile_library()
     assert check_native_loop().state is State.OK
+
+
+def test_a_host_without_libsodium_is_told_what_it_costs_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its lanes verify with OpenSSL all the same."""
+    assert check_libsodium().state is State.OK
+    monkeypatch.setattr(ed25519, "_libsodium", lambda: None)
+    finding = check_libsodium()
+    assert finding.state is State.WARNING
+    assert "sigmill[worker]" in finding.text
