@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from queueing.protocol.envelope import UnverifiedEnvelope
 
 NEW_GRANT_US: Final = 110.0
-"""With the P-256 key that `sigmill issuer create-key` makes."""
+"""A verification (60) and what is beside it; Ed25519 without libsodium is above."""
 
 BESIDE_VERIFICATION_US: Final = 40.0
 """Reading a grant and its holder's key, its first count, and code that the processor has not at hand; 9 to 23 where it was measured."""
@@ -167,10 +167,9 @@ def grants(session: Session) -> None:
             f"an envelope of a client: {own:.0f} us, under a known grant {known_us:.0f}, under a new one {new_us:.0f};"
             f" a verification of the issuer's key {verification_us:.0f}"
         )
-        if issuer == "p256":
-            session.threshold(
-                at_most("a new grant, P-256 issuer", added_us, NEW_GRANT_US, unit="us", note=note)
-            )
+        session.threshold(
+            at_most(f"a new grant, {issuer} issuer", added_us, NEW_GRANT_US, unit="us", note=note)
+        )
         beside_us = added_us - verification_us
         name = f"a new grant beside its verification, {issuer} issuer"
         session.threshold(at_most(name, beside_us, BESIDE_VERIFICATION_US, unit="us", note=note))
