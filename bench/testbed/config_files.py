@@ -30,6 +30,9 @@ class SimTimes:
     repeats: bool = False
 
 
+CANARY_S_OF_CANNED: Final = 3600
+"""Longer than any row: a canary would find that canned answers are no signatures, and end the lane."""
+
 SHARED_OPERATIONS: Final = 16
 """What tenants that share an HSM may have under way on it together."""
 
@@ -71,7 +74,14 @@ def service_text(
     )
     shared = any(tenant.shares_hsm for tenant, _ in tenants)
     hsm = f"[hsms.shared]\nparallel_operations = {SHARED_OPERATIONS}\n" if shared else ""
-    return "\n".join([head, hsm, *(_token_table(tenant, held) for tenant, held in tenants)])
+    worker = worker_table([tenant for tenant, _ in tenants])
+    return "\n".join([head, hsm, worker, *(_token_table(tenant, held) for tenant, held in tenants)])
+
+
+def worker_table(tenants: Sequence[BenchTenant]) -> str:
+    """``[worker]``, where it is not as it is shipped: canaries are at rest where a device's answers are canned."""
+    canned = any(tenant.simulated is not None and not tenant.simulated.repeats for tenant in tenants)
+    return f"[worker]\ncanary_s = {CANARY_S_OF_CANNED}\n" if canned else ""
 
 
 def tenant_text(tenant: BenchTenant, held: KeptFile, client: ClientKey) -> str:
