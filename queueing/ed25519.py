@@ -1,15 +1,14 @@
 """Verification of Ed25519 (RFC 8032) with libsodium's help: what it accepts is accepted, all else is judged by OpenSSL.
 
 Lanes verify each envelope, and OpenSSL takes about twice as long for it (docs/adr/0060). PyNaCl, which has libsodium, is in the extras of the
-service's hosts; a build host needs none, and OpenSSL verifies everything there. The verdict is OpenSSL's in either case: libsodium
+service's hosts. Processes that verify much load it at their start (`load_libsodium`); in all others OpenSSL verifies everything. The verdict is OpenSSL's in either case: libsodium
 accepts a part of what OpenSSL accepts (it refuses keys and points of small order, and keys that are encoded in another way than the one). So two
 lanes, and an auditor's `audit verify`, never disagree about an envelope.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,28 +29,37 @@ _COFACTORED_SIGNATURE: Final = bytes.fromhex(
 signature is valid, by that without, which OpenSSL has, it is not."""
 
 
+_Accepts: TypeAlias = "Callable[[bytes, bytes], bool]"
+"""Whether it accepts, for a raw key, a signature with its message behind it."""
+
+_helpers: Final[list[_Accepts]] = []
+"""libsodium, once it is loaded."""
+
+
 def verify_ed25519(key: Ed25519PublicKey, signature: bytes, message: bytes) -> None:
     """Raise ``cryptography.exceptions.InvalidSignature`` unless the signature is the key's. About 60 us with libsodium, else 105."""
-    accepts = _libsodium()
     if (
-        accepts is None
+        not _helpers
         or len(message) > LONGEST_BY_LIBSODIUM
         or len(signature) != SIGNATURE_BYTES  # a shorter one would be filled from the message
-        or not accepts(key.public_bytes_raw(), signature + message)
+        or not _helpers[0](key.public_bytes_raw(), signature + message)
     ):
         key.verify(signature, message)
 
 
 def load_libsodium() -> bool:
-    """Whether libsodium helps here; loads it (20 ms), so that the first envelope does not wait for that."""
-    return _libsodium() is not None
+    """Have libsodium help in this process from now on; whether it does. Takes 20 ms: for processes that verify thousands of times."""
+    if not _helpers:
+        accepts = _libsodium()
+        if accepts is not None and not accepts_more_than_openssl(accepts):
+            _helpers.append(accepts)
+    return bool(_helpers)
 
 
-@cache
-def _libsodium() -> Callable[[bytes, bytes], bool] | None:
-    """Whether it accepts, for a raw key, a signature with its message behind it; None where it is not to be asked."""
+def _libsodium() -> _Accepts | None:
+    """Its verification; None where PyNaCl is not installed."""
     try:
-        from nacl.bindings import crypto_sign_open  # build hosts do not have it, and it takes 20 ms
+        from nacl.bindings import crypto_sign_open
         from nacl.exceptions import BadSignatureError
     except ImportError:
         return None
@@ -63,9 +71,9 @@ def _libsodium() -> Callable[[bytes, bytes], bool] | None:
             return False
         return True
 
-    return None if accepts_more_than_openssl(accepts) else accepts
+    return accepts
 
 
-def accepts_more_than_openssl(accepts: Callable[[bytes, bytes], bool]) -> bool:
+def accepts_more_than_openssl(accepts: _Accepts) -> bool:
     """Whether this verification uses the equation with the cofactor, as a later libsodium may."""
     return accepts(_COFACTORED_KEY, _COFACTORED_SIGNATURE + b"sigmill")

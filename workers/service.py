@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from queueing.aio.owned_tasks import end_tasks
 from queueing.broker import doorbell
+from queueing.ed25519 import load_libsodium
 from queueing.errors import QueueUnavailable, SigningError
 from queueing.unix_time import unix_ms
 from workers.lifecycle.shutdown import CLAIM_GRACE_S
@@ -126,6 +127,7 @@ class SigningService:
     async def run(self) -> None:
         """Serve until drained; after ``open``. No error of Redis, of the log or of a lane ends it."""
         p = self._parts
+        load_libsodium()
         p.heartbeat.start()
         self._lock_pid()
         p.publisher.add_recovered(await recover_journal(p.state.log_folder, p.wal, stop=p.shutdown.asked))

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from bench.report.data import at_most
+from queueing.ed25519 import load_libsodium
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind, ClientPublicKey
 from queueing.protocol.envelope import Envelope, read_unverified, seal
@@ -155,6 +156,7 @@ class _Rules:
 
 def grants(session: Session) -> None:
     """Cost of a grant beside that of an envelope of 64 digests."""
+    load_libsodium()
     rules = _Rules()
     for issuer in rules.issuers:
         clients = [rules.envelope(number) for number in range(ENVELOPES)]

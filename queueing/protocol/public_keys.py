@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
+from queueing.ed25519 import verify_ed25519
 from queueing.errors import AlgorithmMismatch, AlgorithmUnknown, Invalid, ResultInvalid
 from queueing.protocol.algorithms import (
     FACTS,
@@ -125,7 +127,7 @@ def _check(key: _Key, algorithm: Algorithm) -> _Check:
     """Check of the algorithm's signatures; ``AlgorithmUnknown`` (final) for a scheme that is not written here."""
     facts = FACTS[algorithm]
     if isinstance(key, ed25519.Ed25519PublicKey) and facts.scheme is Scheme.EDDSA:
-        return key.verify
+        return partial(verify_ed25519, key)
     hash_ = None if facts.hash_name is None else _HASHES[facts.hash_name]
     if hash_ is not None and isinstance(key, ec.EllipticCurvePublicKey) and facts.scheme is Scheme.ECDSA:
         return _ec_check(key, ec.ECDSA(Prehashed(hash_)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -19,9 +18,6 @@ from queueing.ed25519 import (
     load_libsodium,
     verify_ed25519,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 MESSAGE = b"sigmill"
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -114,8 +110,9 @@ def by_openssl(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
     return True
 
 
-def test_the_extras_of_the_tests_bring_libsodium() -> None:
-    """Else the following tests would compare OpenSSL with itself."""
+@pytest.fixture(autouse=True)
+def libsodium() -> None:
+    """Loaded: else the tests would compare OpenSSL with itself."""
     assert load_libsodium()
 
 
@@ -175,28 +172,33 @@ def test_a_genuine_signature_is_not_verified_twice() -> None:
     assert asked == [len(long), len(MESSAGE)]
 
 
-@pytest.fixture
-def forgotten() -> Iterator[Callable[[], None]]:
-    """Has the module look for libsodium again; afterwards, too."""
-    ed25519._libsodium.cache_clear()
-    yield ed25519._libsodium.cache_clear
-    ed25519._libsodium.cache_clear()
-
-
-@pytest.mark.usefixtures("forgotten")
 def test_without_pynacl_openssl_verifies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ed25519, "_helpers", [])
     monkeypatch.setitem(sys.modules, "nacl.bindings", None)
     assert not load_libsodium()
     assert accepted(PUBLIC, PRIVATE.sign(MESSAGE), MESSAGE)
     assert not accepted(PUBLIC, PRIVATE.sign(b"another"), MESSAGE)
 
 
-@pytest.mark.usefixtures("forgotten")
 def test_a_libsodium_that_accepts_more_than_openssl_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one would with the cofactor in its equation: here it accepts everything."""
+    monkeypatch.setattr(ed25519, "_helpers", [])
     monkeypatch.setattr("nacl.bindings.crypto_sign_open", lambda signed, _: signed[64:])
     assert not load_libsodium()
     assert not accepted(PUBLIC, PRIVATE.sign(b"another"), MESSAGE)
+
+
+def test_a_process_that_did_not_load_it_verifies_by_openssl() -> None:
+    """A build host's command verifies a signature or two, and loading takes as long as two hundred."""
+    code = (
+        "import sys\n"
+        "from queueing.protocol.client_keys import ClientKey, ClientPublicKey\n"
+        "key = ClientKey.generate()\n"
+        "ClientPublicKey.from_spki(key.public_spki).verify_envelope(b'm', key.sign_envelope(b'm'))\n"
+        "print('nacl' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_vector_tells_the_two_equations_apart() -> None:
@@ -211,10 +213,3 @@ def test_the_vector_tells_the_two_equations_apart() -> None:
     ((key, signed),) = asked
     assert not by_openssl(Ed25519PublicKey.from_public_bytes(key), signed[:64], signed[64:])
     assert (key.hex(), signed[:64].hex(), False) == VECTORS["valid with the cofactor only"]
-
-
-def test_importing_the_module_loads_no_libsodium() -> None:
-    """Clients import it to sign, and it takes 20 ms."""
-    code = "import sys, queueing.protocol.client_keys; print('nacl' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"

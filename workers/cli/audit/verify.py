@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from queueing.ed25519 import load_libsodium
 from queueing.errors import InputUnreadable
 from queueing.errors.counts import agreed, counted
 from workers.cli.audit.entry_meter import EntryMeter
@@ -82,6 +83,8 @@ def verify_record(
     service = [] if service_key is None else service_keys(service_key)
     trusted = [] if vkeys is None else trusted_keys(vkeys)
     keys = None if clients is None else client_keys(clients)
+    if keys is not None:
+        load_libsodium()
     kept = kept_checkpoints(checkpoint)
     try:
         origins, others = origins_of(bundle), others_in(bundle)
