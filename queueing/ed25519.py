@@ -20,13 +20,22 @@ SIGNATURE_BYTES: Final = 64
 LONGEST_BY_LIBSODIUM: Final = 16 * 1024
 """Bytes of a message. OpenSSL hashes twice as fast: it verifies what is longer sooner."""
 
-_COFACTORED_KEY: Final = bytes.fromhex("ac970aedb3f8f6a2aa61224e4b82caffc12e5e5eb0cd0567430cbe8452dad304")
-_COFACTORED_SIGNATURE: Final = bytes.fromhex(
-    "55e5d7a505fcdc57b799eb2244f3c1b04374e15238898f36d7d53cc2321022ea"
-    "165507a5462f6f89781d054b9df00c2424ed793859c7c0a67bb042c1bacda90b"
+_REFUSED_BY_OPENSSL: Final = (
+    (
+        "ac970aedb3f8f6a2aa61224e4b82caffc12e5e5eb0cd0567430cbe8452dad304",
+        "55e5d7a505fcdc57b799eb2244f3c1b04374e15238898f36d7d53cc2321022ea165507a5462f6f89781d054b9df00c2424ed793859c7c0a67bb042c1bacda90b",
+    ),
+    (
+        "72530cc074c3dd0484ae8e82c4b8dd3a29aa4bbaa12e70313abbf402814b8634",
+        "495c3c4ac9bccf7d34afd79719faf0978ae234248b02f3785836c6a80878497242a412ee795c89bfa9f75a48bca498b1a3e09a694a47e815f66b327a7b2cbb1c",
+    ),
 )
-"""Of ``b"sigmill"``. The key is one with a point of order 8 added to it: by the equation with the cofactor (RFC 8032 5.1.7 permits both) the
-signature is valid, by that without, which OpenSSL has, it is not."""
+"""Keys and signatures of ``b"sigmill"``.
+
+The first key has a point of order 8 added to it: by the equation with the cofactor (RFC 8032 5.1.7 permits both) the signature is valid, by that
+without, which OpenSSL has, it is not. In the second signature the order of the group was added to S: that changes nothing in either
+equation, and RFC 8032 5.1.7 forbids it. A libsodium that was built with ``ED25519_COMPAT`` does not look.
+"""
 
 
 _Accepts: TypeAlias = "Callable[[bytes, bytes], bool]"
@@ -61,7 +70,10 @@ def _libsodium() -> _Accepts | None:
     try:
         from nacl.bindings import crypto_sign_open
         from nacl.exceptions import BadSignatureError
-    except ImportError:
+    except (
+        ImportError,
+        RuntimeError,
+    ):  # PyNaCl is missing, is no match for this host, or cannot start libsodium
         return None
 
     def accepts(key: bytes, signed: bytes) -> bool:
@@ -75,5 +87,8 @@ def _libsodium() -> _Accepts | None:
 
 
 def accepts_more_than_openssl(accepts: _Accepts) -> bool:
-    """Whether this verification uses the equation with the cofactor, as a later libsodium may."""
-    return accepts(_COFACTORED_KEY, _COFACTORED_SIGNATURE + b"sigmill")
+    """Whether this verification has the equation with the cofactor, as a later libsodium may, or takes an S that is not reduced."""
+    return any(
+        accepts(bytes.fromhex(key), bytes.fromhex(signature) + b"sigmill")
+        for key, signature in _REFUSED_BY_OPENSSL
+    )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.bindings import crypto_sign_open
 
 from queueing import ed25519
 from queueing.ed25519 import (
@@ -19,9 +22,14 @@ from queueing.ed25519 import (
     verify_ed25519,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MESSAGE = b"sigmill"
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = PRIVATE.public_key()
+ORDER = 2**252 + 27742317777372353535851937790883648493
+"""Of the group (RFC 8032 5.1)."""
 
 VECTORS = {
     "signed": (
@@ -172,20 +180,78 @@ def test_a_genuine_signature_is_not_verified_twice() -> None:
     assert asked == [len(long), len(MESSAGE)]
 
 
-def test_without_pynacl_openssl_verifies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has not loaded it."""
     monkeypatch.setattr(ed25519, "_helpers", [])
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_without_pynacl_openssl_verifies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nacl.bindings", None)
     assert not load_libsodium()
     assert accepted(PUBLIC, PRIVATE.sign(MESSAGE), MESSAGE)
     assert not accepted(PUBLIC, PRIVATE.sign(b"another"), MESSAGE)
 
 
-def test_a_libsodium_that_accepts_more_than_openssl_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one would with the cofactor in its equation: here it accepts everything."""
-    monkeypatch.setattr(ed25519, "_helpers", [])
-    monkeypatch.setattr("nacl.bindings.crypto_sign_open", lambda signed, _: signed[64:])
+@pytest.mark.usefixtures("unloaded")
+def test_a_libsodium_that_cannot_start_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyNaCl raises a ``RuntimeError`` at its import then: a lane that loads it at its start must start."""
+
+    class Broken(ModuleType):
+        """Module whose import does not end well."""
+
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError("Could not initialize sodium")
+
+    monkeypatch.setitem(sys.modules, "nacl.bindings", Broken("nacl.bindings"))
     assert not load_libsodium()
+    assert accepted(PUBLIC, PRIVATE.sign(MESSAGE), MESSAGE)
+
+
+def with_s_reduced(signed: bytes, key: bytes) -> bytes:
+    """Verification as by a libsodium that was built with ``ED25519_COMPAT``: an S that is too large by the group's order is as good."""
+    s = int.from_bytes(signed[32:64], "little") % ORDER
+    return crypto_sign_open(signed[:32] + s.to_bytes(32, "little") + signed[64:], key)
+
+
+@pytest.mark.usefixtures("unloaded")
+@pytest.mark.parametrize(
+    "opens", [lambda signed, _: signed[64:], with_s_reduced], ids=["everything", "an S that is not reduced"]
+)
+def test_a_libsodium_that_accepts_more_than_openssl_is_not_asked(
+    opens: Callable[[bytes, bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a lane would sign what an auditor finds forged."""
+    monkeypatch.setattr("nacl.bindings.crypto_sign_open", opens)
+    assert not load_libsodium()
+    key, signature, _ = VECTORS["the same with the group's order added to S"]
+    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+    assert not accepted(public, bytes.fromhex(signature), MESSAGE)
     assert not accepted(PUBLIC, PRIVATE.sign(b"another"), MESSAGE)
+
+
+def accepts_under(key: bytes) -> Callable[[bytes, bytes], bool]:
+    """A library that takes whatever is signed for one key, and nothing else."""
+    return lambda shown, _: shown == key
+
+
+def test_openssl_refuses_what_a_library_is_shown() -> None:
+    """These are signatures of the table above: one tells the two equations apart, the other one is of an S that is too large."""
+    asked: list[tuple[bytes, bytes]] = []
+
+    def refuses(key: bytes, signed: bytes) -> bool:
+        asked.append((key, signed))
+        return False
+
+    assert not accepts_more_than_openssl(refuses)
+    names = "valid with the cofactor only", "the same with the group's order added to S"
+    assert [(key.hex(), signed[:64].hex(), False) for key, signed in asked] == [
+        VECTORS[name] for name in names
+    ]
+    for key, signed in asked:
+        assert not by_openssl(Ed25519PublicKey.from_public_bytes(key), signed[:64], signed[64:])
+        assert accepts_more_than_openssl(accepts_under(key))
 
 
 def test_a_process_that_did_not_load_it_verifies_by_openssl() -> None:
@@ -199,17 +265,3 @@ def test_a_process_that_did_not_load_it_verifies_by_openssl() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-def test_the_vector_tells_the_two_equations_apart() -> None:
-    """The module's vector is that of the table above, whose key has a point of order 8, and OpenSSL refuses it."""
-    asked: list[tuple[bytes, bytes]] = []
-
-    def refuses(key: bytes, signed: bytes) -> bool:
-        asked.append((key, signed))
-        return False
-
-    assert not accepts_more_than_openssl(refuses)
-    ((key, signed),) = asked
-    assert not by_openssl(Ed25519PublicKey.from_public_bytes(key), signed[:64], signed[64:])
-    assert (key.hex(), signed[:64].hex(), False) == VECTORS["valid with the cofactor only"]
