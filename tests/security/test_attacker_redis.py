@@ -27,6 +27,7 @@ from queueing.protocol.signing_costs import COST_OF
 from queueing.unix_time import unix_ms
 from tests.support.farm.farm import digests
 from tests.support.farm.forging import Forger, enqueue, fresh_id, outcome_of, payload
+from tests.support.redis.planting import plant_hash, plant_list
 from tests.support.rig.rig import MakeRig
 from tests.support.rig.shared_rig import SharedRig, behind_simhsm
 from tests.support.waiting import PATIENCE_S, until_async
@@ -53,7 +54,7 @@ def code(outcome: JobOutcome | SigningError) -> str:
     return outcome.reason
 
 
-async def sign_one(shared_rig: SharedRig, tenant: str = "acme", *, within_s: float = 20.0) -> Signature:
+async def sign_one(shared_rig: SharedRig, tenant: str = "acme", *, within_s: float = PATIENCE_S) -> Signature:
     """One digest through the whole way."""
     async with shared_rig.rig.client(tenant) as client:
         return await client.sign("release", os.urandom(32), algorithm="ECDSA_SHA_256", timeout_s=within_s)
@@ -180,15 +181,14 @@ async def test_a_wrong_type_or_value_at_any_key_harms_no_neighbour(
 ) -> None:
     """globex signs on meanwhile; acme signs again once the key is gone, at the latest."""
     name = key("acme")
-    await redis.delete(name)
     if kind == "list":
-        await redis.rpush(name, "not", "what", "you", "think")  # type: ignore[misc]
+        await plant_list(redis, name)
     elif kind == "text":
         await redis.set(name, "9" * 400)
     else:
         fields = {"digests": "nan", "bytes": "-1e999", "day": "x", "tat": "1e308", "x": "y"}
-        await redis.hset(name, mapping=fields)  # type: ignore[misc]
-    assert isinstance(await sign_one(shared_rig, "globex", within_s=10), Signature)
+        await plant_hash(redis, name, fields)
+    assert isinstance(await sign_one(shared_rig, "globex", within_s=30), Signature)
     assert shared_rig.worker.alive
     await redis.delete(name)
     assert isinstance(await sign_one(shared_rig), Signature)
@@ -220,6 +220,9 @@ async def test_leases_taken_away_cost_time_and_nothing_else(
         (signature,) = outcome.signatures
         assert signature is not None
         check(signature, digest)
+    await until_async(
+        lambda: shared_rig.worker.metric("sigmill_jobs_in_flight") == 0, "no second claim of them is at work"
+    )
 
 
 async def test_doorbells_of_unknown_tenants_are_ignored(shared_rig: SharedRig, redis: ArqRedis) -> None:

@@ -23,7 +23,7 @@ from queueing.protocol.key_directory import encode_signed, open_directory
 from queueing.protocol.public_keys import PublicKey
 from queueing.unix_time import unix_ms
 from tests.support.farm.forging import Forger
-from tests.support.rig.lane_handle import LaneHandle, spec_for
+from tests.support.rig.lane_handle import PATIENCE_S, LaneHandle, spec_for
 from tests.support.rig.operator import edit, operator_block, order_by
 from tests.support.rig.rig import MakeRig, Rig, client_block
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
@@ -39,6 +39,7 @@ from workers.lanes.protocol import (
 
 TWO = {"acme": KeyKind.P256, "globex": KeyKind.P256}
 HOUR_MS = 3_600_000
+TRIES = 5
 ADA = ClientKey.generate()
 GONE = ClientKey.generate()
 
@@ -159,14 +160,23 @@ async def test_a_directory_expires_within_the_services_time_to_live(rig: Rig) ->
     assert shown.expires_at_ms <= unix_ms() + 7 * 24 * HOUR_MS
 
 
+async def code_at_once(lane: LaneHandle) -> str | None:
+    """Code of the refusal of a canary right behind another; the next is such a one where a busy machine let the pause pass before this."""
+    for _ in range(TRIES):
+        answer = await lane.canary("release", 1)
+        if answer.error is not None:
+            return answer.error.code
+    return None
+
+
 async def test_a_canary_is_one_constant_for_every_caller(rig: Rig, lane: LaneHandle, acme: Forger) -> None:
     """A request names a key of this lane. What comes back is over the constant; all else has its refusal."""
     digest = canary_digest(Algorithm.ECDSA_SHA_256)
     key = rig.tokens["acme"].keys["acme.release.v1"]
     signed = await lane.canary("release", 1)
     PublicKey.from_spki(key.spki).verify(Algorithm.ECDSA_SHA_256, digest, signed.signature)
+    assert await code_at_once(lane) == "limit.rate"
     refused = {
-        "again at once": ("release", 1, "limit.rate"),
         "another tenant's key": ("globex", 1, "key.unknown"),
         "the service's key": ("service", 1, "key.unknown"),
         "a version that is not there": ("release", 2, "key.unknown"),
@@ -247,7 +257,7 @@ async def test_nonsense_ends_the_lane_and_nothing_else(lane: LaneHandle, raw: by
     with contextlib.suppress(OSError):
         connection.writer.write(raw)
         await connection.writer.drain()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         rest = await connection.reader.read()
     assert rest == b""
     assert await lane.exit_code() not in {None, 0}

@@ -24,8 +24,9 @@ from queueing.protocol.jobs import JobOutcome, job_id_of
 from queueing.unix_time import unix_ms
 from tests.support.farm.farm import digests
 from tests.support.farm.forging import Forger, enqueue, fresh_id, outcome_of, payload
+from tests.support.redis.planting import plant_list
 from tests.support.rig.shared_rig import SharedRig
-from tests.support.waiting import until_async
+from tests.support.waiting import PATIENCE_S, until_async
 from workers.dev.signature_checks import sha256_check
 
 HOUR_MS = 3_600_000
@@ -255,7 +256,7 @@ async def test_a_pickle_is_never_loaded(
     for job_id in bad:
         assert code_of(await outcome_of(redis, job_id)) == "envelope.malformed"
     await check_good(shared_rig, redis, *good)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await redis.exists(keyspace.job(ours)):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
     assert shared_rig.worker.ready
@@ -275,7 +276,7 @@ async def test_a_signing_job_on_arqs_own_queue_is_refused(
     job = await redis.enqueue_job("sign", acme.seal())
     assert job is not None
     with pytest.raises(SigningError) as caught:
-        await job.result(timeout=10, poll_delay=0.05)
+        await job.result(timeout=PATIENCE_S, poll_delay=0.05)
     assert caught.value.reason == "function.unknown"
     assert shared_rig.worker.alive
 
@@ -311,19 +312,13 @@ async def test_a_job_without_payload_ends_as_expired(shared_rig: SharedRig, redi
     assert shared_rig.worker.ready
 
 
-async def wrong_type(redis: ArqRedis, key: str) -> None:
-    """A list where something else should be."""
-    await redis.delete(key)
-    await redis.execute_command("RPUSH", key, "not", "what", "you", "think")  # type: ignore[no-untyped-call]
-
-
 @pytest.mark.parametrize("key", [keyspace.fence("acme"), keyspace.claims("acme")], ids=["fence", "claims"])
 async def test_a_wrong_type_under_a_counter_is_replaced(
     shared_rig: SharedRig, redis: ArqRedis, key: str
 ) -> None:
     """The fence and the claims can be made anew, so they are, and counted; the job is signed."""
     before = shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme")
-    await wrong_type(redis, key)
+    await plant_list(redis, key)
     await check_good(shared_rig, redis, *(await enqueue_good(shared_rig, redis)))
     assert await redis.type(key) in {b"string", b"hash", b"none"}
     await until_async(
@@ -338,11 +333,11 @@ async def test_a_wrong_type_under_a_jobs_key_is_replaced(
 ) -> None:
     """A lease or a result of a foreign type does not keep the job from being signed."""
     job_id, digest = fresh_id(), os.urandom(32)
-    await wrong_type(redis, prefix + job_id)
+    await plant_list(redis, prefix + job_id)
     sealed = acme.seal(digests=(digest,))
     await redis.set(keyspace.job(job_id), payload(sealed))
     await redis.zadd(keyspace.queue("acme"), {job_id: unix_ms()})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await redis.type(keyspace.result(job_id)) != b"string":  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
     await check_good(shared_rig, redis, job_id.encode(), digest)
@@ -352,11 +347,14 @@ async def test_a_wrong_type_under_the_job_ends_that_job(shared_rig: SharedRig, r
     """There is no envelope to sign: it ends as one whose key is gone."""
     before = shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme")
     job_id = fresh_id()
-    await wrong_type(redis, keyspace.job(job_id))
+    await plant_list(redis, keyspace.job(job_id))
     await redis.zadd(keyspace.queue("acme"), {job_id: unix_ms()})
     good = await enqueue_good(shared_rig, redis)
     assert code_of(await outcome_of(redis, job_id.encode())) == "job.expired"
-    assert shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme") > before
+    await until_async(
+        lambda: shared_rig.worker.metric("sigmill_redis_keys_replaced_total", tenant="acme") > before,
+        "the worker has counted it",
+    )
     await check_good(shared_rig, redis, *good)
 
 
@@ -366,7 +364,7 @@ async def test_a_wrong_type_under_the_queue_stops_that_tenant_alone(
     """Its clients get a retryable error, other tenants are served, and it is served again when the key is gone."""
     async with shared_rig.rig.client("acme") as client:
         await client.sign("release", os.urandom(32))
-        await wrong_type(redis, keyspace.queue("acme"))
+        await plant_list(redis, keyspace.queue("acme"))
         try:
             with pytest.raises(QueueUnavailable):
                 await client.submit("release", digests(1), timeout_s=1.0)
@@ -387,14 +385,14 @@ async def test_a_wrong_type_under_the_reply_stream_costs_the_push_only(
 ) -> None:
     """The client finds its result under the result key."""
     async with shared_rig.rig.client("acme") as client:
-        await wrong_type(redis, keyspace.reply_prefix("acme") + client._open.builder._reply_id)
+        await plant_list(redis, keyspace.reply_prefix("acme") + client._open.builder._reply_id)
         signature = await client.sign("release", os.urandom(32), timeout_s=60)
     assert signature.verified
 
 
 async def test_a_wrong_type_under_the_directory_is_replaced(shared_rig: SharedRig, redis: ArqRedis) -> None:
     """A new client waits until the worker has published it again; no restart of anything."""
-    await wrong_type(redis, keyspace.directory("acme"))
+    await plant_list(redis, keyspace.directory("acme"))
     good = await enqueue_good(shared_rig, redis)
     async with shared_rig.rig.client("acme") as client:
         signature = await client.sign("release", os.urandom(32), timeout_s=60)

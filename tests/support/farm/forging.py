@@ -17,9 +17,10 @@ from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.envelope import DOMAIN, Envelope, seal
 from queueing.protocol.jobs import JobOutcome, decode_result
 from queueing.unix_time import unix_ms
+from tests.support.waiting import PATIENCE_S
 from workers.dev.tenants import AUDIENCE, CLIENT
 
-ANSWER_S = 20.0
+ANSWER_S = PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
