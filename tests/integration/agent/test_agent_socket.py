@@ -190,7 +190,7 @@ async def test_a_tool_that_ends_without_its_answer_keeps_no_connection(
         tool.sendall(b"\0" + frame(1, INITIALIZE))
         tool.shutdown(socket.SHUT_WR)
         await until_async(lambda: select.select([tool], [], [], 0)[0] != [], "an answer")
-        await until_async(lambda: open_files() == before + 1, "the end of the connection")
+        await until_async(lambda: open_files() <= before + 1, "the end of the connection")
 
 
 async def test_a_huge_message_costs_its_call_alone(rig: AgentRig) -> None:

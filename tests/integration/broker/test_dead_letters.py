@@ -112,9 +112,9 @@ async def test_a_worker_that_waits_is_rung(redis: ArqRedis, one: Claims) -> None
     assert not (await take(one)).jobs
     async with redis.pubsub() as bell:
         await bell.subscribe(keyspace.doorbell(TENANT))
-        await bell.get_message(timeout=5)
+        await bell.get_message(timeout=60)
         await dead_letters.requeue(redis, [await only_letter(redis)])
-        rung = await bell.get_message(timeout=5)
+        rung = await bell.get_message(timeout=60)
     assert rung is not None
     assert rung["data"] == TENANT.encode()
 

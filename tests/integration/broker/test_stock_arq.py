@@ -17,6 +17,7 @@ from queueing.unix_time import unix_ms
 from tests.support.farm.farm import Farm, digests
 from tests.support.farm.responder import AUDIENCE
 from tests.support.redis.process import RedisProcess
+from tests.support.waiting import PATIENCE_S
 
 QUEUE = keyspace.queue("acme")
 
@@ -42,7 +43,7 @@ async def test_a_stock_job_is_signed_and_read_by_stock_calls(farm: Farm) -> None
     assert job is not None
     assert await job.status() is JobStatus.queued
     farm.responder.resume()
-    outcome = await job.result(timeout=10, poll_delay=0.01)
+    outcome = await job.result(timeout=PATIENCE_S, poll_delay=0.01)
     assert outcome["key"] == "release"
     assert isinstance(outcome["signatures"][0], bytes)
     assert await job.status() is JobStatus.complete
@@ -56,14 +57,14 @@ async def test_a_refused_stock_job_raises_its_typed_error(farm: Farm) -> None:
     job = await farm.redis.enqueue_job("sign", sealed(farm, "nosuchkey"), _queue_name=QUEUE)
     assert job is not None
     with pytest.raises(KeyUnknown):
-        await job.result(timeout=10, poll_delay=0.01)
+        await job.result(timeout=PATIENCE_S, poll_delay=0.01)
 
 
 async def test_one_bad_digest_is_an_error_in_the_outcome(farm: Farm) -> None:
     """A digest that is refused has no signature and a coded error."""
     job = await farm.redis.enqueue_job("sign", sealed(farm, digest=b"short"), _queue_name=QUEUE)
     assert job is not None
-    outcome = await job.result(timeout=10, poll_delay=0.01)
+    outcome = await job.result(timeout=PATIENCE_S, poll_delay=0.01)
     assert outcome["signatures"] == [None]
     assert outcome["errors"][0]["code"] == DigestLength.reason
 
@@ -73,7 +74,7 @@ async def test_a_result_of_our_client_is_read_by_a_stock_job(farm: Farm) -> None
     async with farm.client() as client:
         signature = await client.sign("release", digests(1)[0])
     job = Job(signature.job_id, farm.redis, QUEUE, _deserializer=deserialize)
-    assert (await job.result(timeout=1))["signatures"] == [signature.signature]
+    assert (await job.result(timeout=PATIENCE_S))["signatures"] == [signature.signature]
 
 
 async def test_our_job_is_what_arq_would_have_written(farm: Farm) -> None:
@@ -107,6 +108,6 @@ async def test_a_pickle_under_arqs_own_id_is_put_out_of_the_queue(
     job = await pickling.enqueue_job("sign", sealed(farm), _queue_name=QUEUE)
     assert job is not None
     with pytest.raises(ResultNotFound):
-        await job.result(timeout=20, poll_delay=0.01)
+        await job.result(timeout=PATIENCE_S, poll_delay=0.01)
     assert await pickling.exists(keyspace.job(job.job_id))
     await pickling.aclose()

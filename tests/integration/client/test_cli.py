@@ -212,7 +212,7 @@ async def test_a_late_item_exits_75_and_names_its_job(config: str, farm: Farm) -
     await farm.responder.pause()
     digest = f"sha256:{digests(1)[0].hex()}"
     ran = await run_sigmill(
-        "sign", "--config", config, "--key", "release", "--deadline", "300ms", "--digest", digest
+        "sign", "--config", config, "--key", "release", "--deadline", "2s", "--digest", digest
     )
     assert ran.code == 75
     assert (ran.json()[0]["error"]["code"], ran.json()[0]["error"]["retryable"]) == ("wait.timeout", True)

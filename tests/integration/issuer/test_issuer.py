@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
-import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,9 +77,8 @@ def test_a_stolen_token_is_refused_after_the_front_and_its_lane_are_killed(issue
 
 def test_a_lane_that_is_killed_is_started_again(issuer: RunningIssuer) -> None:
     """Callers get their grants from the next lane."""
-    pid = issuer.events("issuer.lane_ready")[-1]["pid"]
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: issuer.events("issuer.lane_ready")[-1]["pid"] != pid, "another lane")
+    issuer.kill_lane()
+    issuer.wait_for_another_lane()
     granted(issuer, Build().request(issuer.provider.token()))
 
 

@@ -66,7 +66,7 @@ async def test_a_disk_that_is_full_then_read_only_then_well(make_rig: MakeRig) -
             assert [type(outcome) for outcome in outcomes] == [Signature] * 3 * DIGESTS_PER_SLICE
         await until_async(lambda: worker.ready, "the worker is ready again")
         assert len(read_log(hsm_log)) == signed + 3 * DIGESTS_PER_SLICE
-        assert worker.child.stop(20) == 0
+        assert worker.child.stop(60) == 0
 
 
 async def test_a_slow_disk_delays_and_nothing_else(make_rig: MakeRig) -> None:

@@ -85,10 +85,10 @@ async def test_an_invalid_answer_does_not_end_the_worker(make_rig: MakeRig, answ
         worker = await asyncio.to_thread(rig.start_worker)
         async with rig.client("globex") as globex, rig.client("acme") as acme:
             (digest,) = digests(1)
-            assert isinstance(await globex.sign("release", digest, timeout_s=20), Signature)
+            assert isinstance(await globex.sign("release", digest, timeout_s=60), Signature)
             job = await acme.submit("release", [digest])
             if answer is long_text:
-                (refused,) = await acme.wait(job, timeout_s=20)
+                (refused,) = await acme.wait(job, timeout_s=60)
                 assert isinstance(refused, PolicyDenied)
                 assert len(refused.message) <= 2000
             else:
@@ -96,7 +96,7 @@ async def test_an_invalid_answer_does_not_end_the_worker(make_rig: MakeRig, answ
                     lambda: worker.events("lane.invalid_answer") > 0, "the lane is found to be invalid"
                 )
             (another,) = digests(1, salt="after")
-            assert isinstance(await globex.sign("release", another, timeout_s=20), Signature)
+            assert isinstance(await globex.sign("release", another, timeout_s=60), Signature)
         assert worker.alive
         assert lane.chunks
     finally:

@@ -157,7 +157,7 @@ async def test_a_host_lane_signs_for_the_worker_and_is_replaced_when_it_ends(
             second = await client.wait(job, timeout_s=40)
         assert [type(outcome) for outcome in [*first, *second]] == [Signature] * 200
         worker.child.stop(20)
-        assert lane.process.wait(10) == 0, "it ends with its worker"
+        assert lane.process.wait(60) == 0, "it ends with its worker"
     finally:
         lane.stop()
 

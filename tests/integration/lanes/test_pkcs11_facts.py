@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from bench.hsm.simhsm import read_log, write_rules
 from queueing import Signature
 from queueing.protocol.algorithms import KeyKind
@@ -21,10 +23,9 @@ from tests.support.waiting import until_async
 from workers.dev.signature_checks import sha256_check
 from workers.lanes.protocol import EnvelopeSlice
 
-SIGN_S = 10.0
 
-
-async def test_two_session_threads_sign_for_ten_seconds(make_rig: MakeRig) -> None:
+@pytest.mark.parametrize("sign_s", [2.0, pytest.param(10.0, marks=pytest.mark.slow)])
+async def test_two_session_threads_sign_side_by_side(make_rig: MakeRig, sign_s: float) -> None:
     """Both sessions sign without a crash, and each 64th signature verifies."""
     rig = make_rig(redis=False)
     rig.wrap = behind_simhsm(rig.directory)
@@ -33,8 +34,8 @@ async def test_two_session_threads_sign_for_ten_seconds(make_rig: MakeRig) -> No
     signed = 0
     async with LaneHandle(spec_for(rig, "acme", sessions=2)) as lane:
         assert (lane.ready.sessions, lane.ready.wanted) == (2, 2)
-        end = time.monotonic() + SIGN_S
-        while time.monotonic() < end:
+        end = time.monotonic() + sign_s
+        while time.monotonic() < end or signed < 1000:
             given = tuple(os.urandom(32) for _ in range(256))
             (outcome,) = (await lane.sign([EnvelopeSlice(forger.seal(digests=given), 0, 256)])).items
             assert outcome.error is None
@@ -42,7 +43,6 @@ async def test_two_session_threads_sign_for_ten_seconds(make_rig: MakeRig) -> No
                 assert signature is not None
                 check(signature, digest)
             signed += len([s for s in outcome.signatures if s])
-    assert signed >= 1000
     records = read_log(rig.directory / "acme.simhsm.log")
     assert len(records) == signed
     sessions = [record.session for record in records]
@@ -76,6 +76,8 @@ async def test_no_signature_is_another_tenants_after_lanes_were_killed(make_rig:
         for tenant in ("acme", "globex") * 3:
             before = signed(tenant)
             await until_async(lambda t=tenant, b=before: signed(t) > b, f"{tenant} is under way")  # type: ignore[misc]
+            # What is counted may be the work of lanes that were killed before.
+            await until_async(lambda t=tenant: t in worker.lanes(), f"{tenant} has a lane")  # type: ignore[misc]
             for pid in worker.lanes()[tenant]:
                 os.kill(pid, signal.SIGKILL)
         stop.set()

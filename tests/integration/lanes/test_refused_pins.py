@@ -21,7 +21,7 @@ from tests.support.farm.farm import digests
 from tests.support.rig.operator import make_user, sigmill
 from tests.support.rig.rig import MakeRig, Rig, WorkerProcess
 from tests.support.rig.shared_rig import behind_simhsm
-from tests.support.waiting import until_async
+from tests.support.waiting import PATIENCE_S, until_async
 from workers.cli.signing.wait_reason import wait_reason
 from workers.config.settings import PinLogin, TokenSettings
 from workers.state.refused_pins import RefusedPins
@@ -60,7 +60,7 @@ async def test_a_refused_pin_is_tried_once_over_restarts(make_rig: MakeRig) -> N
         await refused(first)
         assert REFUSED_TO_START not in first.log()
         await asyncio.sleep(1.0)  # longer than a circuit is open: meanwhile it is not tried again
-        assert first.child.stop(20) == 0
+        assert first.child.stop(60) == 0
         second = rig.start_worker()
         await until_async(lambda: REFUSED_TO_START in second.log(), "it is not tried again")
         await refused(second)
@@ -113,7 +113,7 @@ async def test_a_pin_that_one_host_saw_refused_is_not_tried_by_another(make_rig:
         await until_field(redis, "acme")
         second = rig.start_worker(2)
         await refused(second)
-        assert REFUSED_TO_START in second.log()
+        await until_async(lambda: REFUSED_TO_START in second.log(), "it says so")
         assert "CKR_PIN_INCORRECT" not in second.log()
         assert not read_log(rig.directory / "acme.simhsm.log")
         ran = sigmill("tokens", "resume", "acme", "--config", str(rig.config(1)))
@@ -130,7 +130,7 @@ async def test_a_pin_that_one_host_saw_refused_is_not_tried_by_another(make_rig:
 
 async def until_field(redis: ArqRedis, token: str) -> None:
     """The warning is in Redis."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not await redis.hexists(keyspace.REFUSED_PINS, token):  # type: ignore[misc]  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -35,6 +35,7 @@ async def test_a_token_under_two_names_serves_its_first_owner(make_rig: MakeRig)
         )
         with pytest.raises(WaitTimeout):
             await globex.wait(waiting, timeout_s=0.5)  # meanwhile nothing is signed
-        assert "finds the token of tokens.acme of acme" in worker.log()
+        reason = "finds the token of tokens.acme of acme"
+        await until_async(lambda: reason in worker.log(), "the reason is logged")
         assert isinstance(await acme.sign("release", digests(3)[2]), Signature)
     assert worker.metric("sigmill_lanes", token="globex") == 0

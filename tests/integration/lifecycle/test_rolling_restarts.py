@@ -163,11 +163,15 @@ async def test_rolling_restarts_leave_every_counter_right(make_rig: MakeRig, rou
     await redis.aclose()
 
     last = {worker.pid: worker for worker in present.values()}
+    await until_async(
+        lambda: all(worker.metric("sigmill_jobs_in_flight") == 0 for worker in last.values()),
+        "what the client has is counted",
+    )
     by_process = {pid: worker.metric("sigmill_signatures_total") for pid, worker in last.items()}
     for worker in last.values():
         assert worker.metric("sigmill_commits_fenced_total") == 0
         assert worker.metric("sigmill_jobs_total", outcome="job.poisoned") == 0
-        assert worker.child.stop(20) == 0  # its last records are written
+        assert worker.child.stop(60) == 0  # its last records are written
     log = records(rig)
     outcomes = {(r.job_id, r.lease): r for r in log if isinstance(r, OutcomeRecord)}
     released = [r for r in log if isinstance(r, ReleasedRecord)]

@@ -53,7 +53,7 @@ async def test_the_exporter_tells_of_the_queues_with_a_workers_rights(make_rig: 
     await until_async(
         lambda: exporter.ready and exporter.metric("sigmill_redis_restarts_total") == 1, "it is back"
     )
-    assert exporter.child.stop(10) == 0, exporter.log()
+    assert exporter.child.stop(60) == 0, exporter.log()
 
 
 async def test_the_lane_measures_signing_and_verifying(make_rig: MakeRig) -> None:

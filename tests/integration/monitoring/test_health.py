@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from bench.hsm.simhsm import write_rules
 from queueing.protocol.algorithms import KeyKind
@@ -21,12 +22,18 @@ AWAY = ["C_Sign rv=0xe0"]  # CKR_TOKEN_NOT_PRESENT
 YES, NO = http.client.OK, http.client.SERVICE_UNAVAILABLE
 
 STUCK_ON_SIGNAL = """
-import runpy, signal, sys, time
-signal.signal(signal.SIGUSR1, lambda *_: time.sleep(8))
-sys.argv = sys.argv[4:]
+import os, runpy, signal, sys, time
+go_on = sys.argv[1]
+
+def hang(*_):
+    while not os.path.exists(go_on):
+        time.sleep(0.02)
+
+signal.signal(signal.SIGUSR1, hang)
+sys.argv = sys.argv[5:]
 runpy.run_module("workers.cli", run_name="__main__")
 """
-"""Runs the command that follows it; at SIGUSR1 the thread of its loop hangs, as in a call that does not come back."""
+"""Runs the command that follows it; at SIGUSR1 the thread of its loop hangs, as in a call that does not come back, until a file is there."""
 
 
 def probes(worker: WorkerProcess) -> tuple[int, int]:
@@ -120,10 +127,14 @@ async def test_a_worker_that_drains_is_alive_and_not_ready(make_rig: MakeRig) ->
     await until_async(lambda: not worker.alive, "it has ended")
 
 
-async def test_a_worker_whose_loop_is_stuck_is_neither_alive_nor_ready(make_rig: MakeRig) -> None:
+async def test_a_worker_whose_loop_is_stuck_is_neither_alive_nor_ready(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
     """``/healthz`` depends on the event loop alone, not on Redis or the HSMs."""
     rig = make_rig()
-    worker = rig.start_worker(before=[sys.executable, "-c", STUCK_ON_SIGNAL])
+    go_on = tmp_path / "go-on"
+    worker = rig.start_worker(before=[sys.executable, "-c", STUCK_ON_SIGNAL, str(go_on)])
     os.kill(worker.pid, signal.SIGUSR1)
     await until_async(lambda: probes(worker) == (NO, NO), "it is stuck")
+    go_on.touch()
     await until_async(lambda: probes(worker) == (YES, YES), "it answers again")

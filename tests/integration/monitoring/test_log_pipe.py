@@ -123,7 +123,12 @@ async def test_words_of_a_module_are_log_lines(make_rig: MakeRig) -> None:
     rig = make_rig(wrap=that_talks)
     worker = rig.start_worker()
     await sign(rig, 60)
-    words = [json.loads(line) for line in worker.log().splitlines() if '"lane.wrote"' in line]
+
+    def words_of(token: str = "") -> list[dict[str, str]]:
+        lines = (line for line in worker.log().splitlines() if '"lane.wrote"' in line)
+        return [word for word in map(json.loads, lines) if word["token"] == token or not token]
+
+    until(lambda: bool(words_of("acme")), "the worker has read some")
+    words = words_of()
     assert {each["text"][:9] for each in words} == {"manners: "}
     assert all(line.startswith("{") for line in worker.log().splitlines())
-    assert [each for each in words if each["token"] == "acme"]

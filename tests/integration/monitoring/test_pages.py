@@ -42,6 +42,8 @@ async def test_signatures_and_times_are_counted_by_tenant_and_algorithm(shared_r
             "sigmill_signatures_total", tenant="globex", algorithm="ECDSA_SHA_256"
         )
 
+    worker = shared_rig.worker
+    await until_async(lambda: worker.metric("sigmill_jobs_in_flight") == 0, "all of earlier tests is counted")
     before = signed()
     await sign_some(shared_rig, "globex", 100)
     await until_async(lambda: signed() == before + 100, "all are counted")

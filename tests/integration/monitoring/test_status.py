@@ -38,7 +38,9 @@ async def test_a_job_is_followed_from_submit_to_release(make_rig: MakeRig) -> No
         seen = await status(service_file(rig), "--json", job_id)
         assert (seen.code, seen.json()[0]["tenant"]) == (75, "acme")
         assert seen.json()[0]["state"] in {"queued", "running"}
-        await until_async(lambda: first.metric("sigmill_jobs_in_flight") == 1, "the job is taken")
+        await until_async(
+            lambda: first.metric("sigmill_sessions_busy", token="acme") > 0, "the job is being signed"
+        )
         held = (await status(service_file(rig), "--json", job_id)).json()[0]
         assert held["state"] == "running"
         assert f".{first.pid}." in held["lease"]

@@ -21,7 +21,7 @@ from tests.support.farm.farm import digests
 from tests.support.monitoring.watched_rig import Watched
 from tests.support.ports import free_port
 from tests.support.sigmill_cli import Ran, sigmill
-from tests.support.waiting import until_async
+from tests.support.waiting import PATIENCE_S, until_async
 
 
 @contextlib.asynccontextmanager
@@ -59,7 +59,7 @@ async def test_pages_and_prometheus_show_the_same_cluster(watched: Watched) -> N
         config = str(watched.config)
         pages = await top("--config", config, "--once", "--json", "--interval", "2s")
         asked = ["--prometheus", watched.prometheus_url, "--window", "4s"]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while True:  # two scrapes of everything must be within the window
             prometheus = await top(*asked, "--once", "--json")
             if prometheus.code == 0 and _is_load_shown(prometheus.json()[0]):
@@ -126,7 +126,7 @@ def _watch_in_a_terminal(watched: Watched) -> None:
         seen = _read_until(ours, lambda text: text.count("\x1b[2J") >= 3)
         process.send_signal(signal.SIGINT)
         seen += _read_until(ours, lambda text: "\x1b[?1049l" in text)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
         assert process.stderr is not None
         assert process.stderr.read() == b""
     finally:

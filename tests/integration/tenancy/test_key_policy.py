@@ -14,6 +14,7 @@ from queueing.errors import SigningError
 from queueing.protocol.client_keys import ClientKey
 from tests.support.farm.farm import digests
 from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
+from tests.support.redis.planting import plant_list
 from tests.support.rig.operator import edit, reload
 from tests.support.rig.rig import MakeRig, client_block
 
@@ -97,8 +98,7 @@ async def test_a_budget_holds_over_workers_and_counts_what_was_signed(make_rig: 
         assert not isinstance(await outcome_of(redis, job), SigningError)
     await until_spent(redis, 200)
     assert 86_400 < await redis.ttl(counter) <= 2 * 86_400
-    await redis.delete(counter)
-    await redis.rpush(counter, "x")  # type: ignore[misc]
+    await plant_list(redis, counter.decode())
     job = await enqueue(redis, "acme", payload(forger.seal()))
     assert not isinstance(await outcome_of(redis, job), SigningError)
     await redis.aclose()

@@ -90,12 +90,12 @@ class TestRate:
     async def test_only_what_fits_is_taken_and_the_answer_says_when_to_come_back(
         self, redis: ArqRedis, claims: Claims
     ) -> None:
-        """A burst of 25 has room for two jobs of ten; the third fits half a second later."""
+        """A burst of 25 has room for two jobs of ten; the third fits fifty seconds later."""
         await put(redis, *(submission(i) for i in range(4)))
-        answer = await take(claims, rated(10, 25))
+        answer = await take(claims, rated(0.1, 25))
         assert (len(answer.jobs), answer.more, answer.limited) == (2, True, "rate")
-        assert answer.wait_s == pytest.approx(0.5, abs=0.05)
-        assert not (await take(claims, rated(10, 25))).jobs
+        assert answer.wait_s == pytest.approx(50, abs=0.05)
+        assert not (await take(claims, rated(0.1, 25))).jobs
 
     async def test_costs_count_by_algorithm(self, redis: ArqRedis, claims: Claims) -> None:
         """The same burst has room for more of what costs less."""
@@ -149,21 +149,22 @@ class TestRate:
     async def test_a_credit_is_less_by_the_time_that_has_passed(
         self, redis: ArqRedis, claims: Claims
     ) -> None:
-        """A refused job of ten digests had filled the bucket for a second that is over: without it the bucket
+        """A refused job of ten digests had filled the bucket for a minute that is over: without it the bucket
         was full.
 
         Given back whole, the credit would undo the charge of another job, and the limit would be exceeded.
         """
         await put(redis, submission(1))
-        charged = await take(claims, rated(10, 10))
+        limits = rated(1 / 6, 10)
+        charged = await take(claims, limits)
         assert len(charged.jobs) == 1
         before = await arrival_us(redis)
-        for at_ms in (charged.now_ms - 1000, charged.now_ms + 60_000):
-            await take(claims, rated(10, 10), credit_cost=10.0, credit_at_ms=at_ms)
+        for at_ms in (charged.now_ms - 60_000, charged.now_ms + 3_600_000):
+            await take(claims, limits, credit_cost=10.0, credit_at_ms=at_ms)
         assert await arrival_us(redis) == before
-        at_ms = charged.now_ms - 500
-        now_ms = (await take(claims, rated(10, 10), credit_cost=10.0, credit_at_ms=at_ms)).now_ms
-        assert before - await arrival_us(redis) <= 500_000
+        at_ms = charged.now_ms - 30_000
+        now_ms = (await take(claims, limits, credit_cost=10.0, credit_at_ms=at_ms)).now_ms
+        assert before - await arrival_us(redis) <= 30_000_000
         assert await arrival_us(redis) >= now_ms * 1000
 
     async def test_a_job_that_comes_back_late_has_less_refunded(

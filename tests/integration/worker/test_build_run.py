@@ -109,9 +109,7 @@ async def test_a_late_result_is_fetched_by_its_job_id(make_rig: MakeRig) -> None
     (early, late) = (f"sha256:{digest.hex()}" for digest in digests(2, salt="late"))
     assert (await run_sigmill("sign", "--key", "release", "--digest", early, *as_acme(rig))).code == 0
     worker.child.stop(20)
-    ran = await run_sigmill(
-        "sign", "--key", "release", "--deadline", "500ms", "--digest", late, *as_acme(rig)
-    )
+    ran = await run_sigmill("sign", "--key", "release", "--deadline", "2s", "--digest", late, *as_acme(rig))
     (line,) = ran.json()
     assert (ran.code, line["error"]["code"], line["error"]["retryable"]) == (75, "wait.timeout", True)
     rig.start_worker()

@@ -16,6 +16,7 @@ import pytest
 from arq.connections import ArqRedis
 from prometheus_client import CollectorRegistry
 
+from bench.hsm.simhsm import write_rules
 from queueing import Signature
 from queueing.broker.claims import Claims
 from queueing.config.redis import RedisConfig
@@ -136,17 +137,29 @@ def released(rig: Rig, number: int) -> list[str]:
     return [record.how for record in records if isinstance(record, ReleasedRecord)]
 
 
+def rig_that_holds(make_rig: MakeRig, *, lease_s: float) -> Rig:
+    """The HSM holds its calls until the test says ``go_on``: what is in work stays so, however slow the machine is."""
+    rig = make_rig(worker={"lease_s": lease_s}, token={"acme": "lanes = 1\ncall_timeout_s = 100.0"})
+    rig.wrap = behind_simhsm(rig.directory)
+    write_rules(rig.directory / "acme.faults", ["C_Sign hold"])
+    return rig
+
+
+def go_on(rig: Rig) -> None:
+    write_rules(rig.directory / "acme.faults", [])
+
+
 async def test_a_zombie_changes_no_result(make_rig: MakeRig) -> None:
     """Stopped for longer than its lease and resumed: its commit is fenced and logged, and the client's result
     stays.
     """
-    rig = make_rig(worker={"lease_s": 2.0}, token={"acme": "lanes = 1"})
-    rig.wrap = behind_simhsm(rig.directory, sign_us=400_000)
+    rig = rig_that_holds(make_rig, lease_s=2.0)
     first = rig.start_worker(1)
     async with rig.client() as client:
         job = await client.submit("release", digests(4))
-        await until_async(lambda: first.metric("sigmill_jobs_in_flight") == 1, "it is in work")
+        await until_async(lambda: first.metric("sigmill_sessions_busy", token="acme") > 0, "it is in work")
         os.kill(first.pid, signal.SIGSTOP)
+        go_on(rig)
         rig.start_worker(2)
         outcomes = await client.wait(job, timeout_s=40)
         assert [type(outcome) for outcome in outcomes] == [Signature] * 4
@@ -163,15 +176,11 @@ async def test_a_zombie_changes_no_result(make_rig: MakeRig) -> None:
 
 async def test_a_killed_workers_jobs_are_signed_when_their_lease_is_over(make_rig: MakeRig) -> None:
     """A worker that was running all the time signs them, and one crash is counted."""
-    lease_s = 3.0
-    rig = make_rig(worker={"lease_s": lease_s}, token={"acme": "lanes = 1"})
-    rig.wrap = behind_simhsm(rig.directory, sign_us=2_000_000)
+    rig = rig_that_holds(make_rig, lease_s=3.0)
     first = rig.start_worker(1)
     async with rig.client() as client:
-        job = await client.submit(
-            "release", digests(6)
-        )  # six seconds with two sessions: it is under way when it dies
-        await until_async(lambda: first.metric("sigmill_jobs_in_flight") == 1, "it is in work")
+        job = await client.submit("release", digests(6))
+        await until_async(lambda: first.metric("sigmill_sessions_busy", token="acme") > 0, "it is in work")
         rig.start_worker(2)
         redis = rig.connect()
         first.child.kill()
@@ -182,7 +191,8 @@ async def test_a_killed_workers_jobs_are_signed_when_their_lease_is_over(make_ri
         assert entry.split(b":")[0] == b"2", "the second attempt"
         assert entry.split(b":")[5] == b"1", "one crash"
         await redis.aclose()
-        outcomes = await client.wait(job, timeout_s=40)
+        go_on(rig)
+        outcomes = await client.wait(job, timeout_s=60)
     assert [type(outcome) for outcome in outcomes] == [Signature] * 6
 
 

@@ -172,7 +172,7 @@ async def test_every_signature_is_covered_by_an_intent_and_every_result_by_an_ou
     async with rig.client() as client:
         job = await client.submit("release", given)
         await client.wait(job, timeout_s=60)
-    assert worker.child.stop(20) == 0
+    assert worker.child.stop(60) == 0
     records = [
         decode_record(raw) for file in segments_of(rig.state_dir() / "wal") for raw in read_segment(file)
     ]

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from queueing.errors import SigningError
 from tests.support.farm.farm import digests
-from tests.support.farm.forging import Forger, enqueue, payload
+from tests.support.farm.forging import Forger, enqueue, outcome_of, payload
 from tests.support.rig.processes import GONE, descendants
 from tests.support.rig.shared_rig import SharedRig
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -67,6 +69,15 @@ def processes(shared_rig: SharedRig) -> Iterator[tuple[str, bytes]]:
                 yield f"environ of {pid}", Path(f"/proc/{pid}/environ").read_bytes()
 
 
+def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Content of each file below the folder of a running worker, which replaces some of them meanwhile."""
+    for parent, _, names in os.walk(folder):
+        for file in (Path(parent) / name for name in names):
+            if file.is_file():
+                with contextlib.suppress(FileNotFoundError):
+                    yield str(file), file.read_bytes()
+
+
 async def test_no_secret_is_where_others_could_look(shared_rig: SharedRig, secrets: dict[str, bytes]) -> None:
     """Logs, metrics page, Redis, write-ahead log, argv and environment of every process, the client's output."""
     rig = shared_rig.rig
@@ -74,7 +85,8 @@ async def test_no_secret_is_where_others_could_look(shared_rig: SharedRig, secre
         _ = [o async for o in client.sign_many("release", digests(300), timeout_s=60)]
     redis = rig.connect()
     for bad in (b"", b"\x80nonsense", Forger(key=rig.keys["globex"]).seal()):
-        await enqueue(redis, "acme", payload(bad))
+        job = await enqueue(redis, "acme", payload(bad))
+        assert isinstance(await outcome_of(redis, job), SigningError)
     await redis.aclose()
     command = [sys.executable, "-I", "-m", "workers.cli", "sign", "--key", "release"]
     command += ["--config", str(rig.directory / "clients" / "acme" / "client.toml")]
@@ -85,7 +97,7 @@ async def test_no_secret_is_where_others_could_look(shared_rig: SharedRig, secre
     )
     seen = dict(processes(shared_rig))
     seen["argv of sigmill sign"] = Path(f"/proc/{cli.pid}/cmdline").read_bytes()
-    out, errors = cli.communicate(timeout=30)
+    out, errors = cli.communicate(timeout=PATIENCE_S)
     assert cli.returncode == 0, errors
     seen |= {"output of sigmill sign": out + errors}
     seen |= {
@@ -93,7 +105,7 @@ async def test_no_secret_is_where_others_could_look(shared_rig: SharedRig, secre
         "Redis": await redis_contents(shared_rig),
     }
     seen |= {str(file): file.read_bytes() for file in rig.directory.glob("*.log")}
-    seen |= {str(file): file.read_bytes() for file in rig.state_dir().rglob("*") if file.is_file()}
+    seen |= dict(contents(rig.state_dir()))
     assert any(name.endswith(".wal") for name in seen)
     for place, content in seen.items():
         for name, secret in secrets.items():

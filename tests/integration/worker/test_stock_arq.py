@@ -17,6 +17,7 @@ from queueing.protocol import keyspace
 from queueing.protocol.jobs import deserialize, serialize
 from tests.support.farm.forging import Forger
 from tests.support.rig.shared_rig import SharedRig
+from tests.support.waiting import PATIENCE_S
 from workers.dev.signature_checks import sha256_check
 
 QUEUE = keyspace.queue("acme")
@@ -38,7 +39,7 @@ async def test_a_stock_job_is_signed_and_its_result_read(shared_rig: SharedRig, 
     sealed = Forger(key=shared_rig.rig.keys["acme"]).seal(digests=(digest,))
     job = await stock.enqueue_job("sign", sealed, _queue_name=QUEUE)
     assert job is not None
-    outcome = await job.result(timeout=10, poll_delay=0.02)
+    outcome = await job.result(timeout=PATIENCE_S, poll_delay=0.02)
     assert await job.status() is JobStatus.complete
     assert (outcome["key"], outcome["key_version"], outcome["algorithm"]) == ("release", 1, "ECDSA_SHA_256")
     public_key = shared_rig.rig.tokens["acme"].keys["acme.release.v1"]
@@ -54,7 +55,7 @@ async def test_a_refused_stock_job_raises_its_typed_error(shared_rig: SharedRig,
     job = await stock.enqueue_job("sign", sealed, _queue_name=QUEUE)
     assert job is not None
     with pytest.raises(KeyUnknown):
-        await job.result(timeout=10, poll_delay=0.02)
+        await job.result(timeout=PATIENCE_S, poll_delay=0.02)
 
 
 async def test_a_deferred_stock_job_waits_for_its_time(shared_rig: SharedRig, stock: ArqRedis) -> None:
@@ -63,7 +64,7 @@ async def test_a_deferred_stock_job_waits_for_its_time(shared_rig: SharedRig, st
     job = await stock.enqueue_job("sign", sealed, _queue_name=QUEUE, _defer_by=1.0)
     assert job is not None
     assert await job.status() is JobStatus.deferred
-    assert all((await job.result(timeout=10, poll_delay=0.02))["signatures"])
+    assert all((await job.result(timeout=PATIENCE_S, poll_delay=0.02))["signatures"])
     assert await job.status() is JobStatus.complete
     info = await job.result_info()
     assert info is not None
@@ -80,11 +81,11 @@ async def test_status_goes_from_queued_over_in_progress_to_complete(
     for _ in range(3):
         job = await stock.enqueue_job("sign", forger.seal(digests=many), _queue_name=QUEUE)
         assert job is not None
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while (status := await job.status()) is not JobStatus.complete:
                 seen.append(status)
         seen.append(status)
-        assert len((await job.result(timeout=1))["signatures"]) == 1024
+        assert len((await job.result(timeout=PATIENCE_S))["signatures"]) == 1024
     assert set(seen) == {JobStatus.queued, JobStatus.in_progress, JobStatus.complete}
     order = [JobStatus.queued, JobStatus.in_progress, JobStatus.complete]
     ranks = [order.index(status) for status in seen]
@@ -99,6 +100,6 @@ async def test_the_same_id_is_not_enqueued_twice(shared_rig: SharedRig, stock: A
     job_id = os.urandom(8).hex()
     job = await stock.enqueue_job("sign", sealed, _job_id=job_id, _queue_name=QUEUE)
     assert job is not None
-    await job.result(timeout=10, poll_delay=0.02)
+    await job.result(timeout=PATIENCE_S, poll_delay=0.02)
     assert await stock.enqueue_job("sign", sealed, _job_id=job_id, _queue_name=QUEUE) is None
     assert await Job(job_id, stock, QUEUE, deserialize).status() is JobStatus.complete

@@ -19,7 +19,8 @@ from prometheus_client import CollectorRegistry
 from queueing.aio.owned_tasks import end_tasks
 from queueing.protocol.jobs import deserialize, serialize
 from tests.support.fakes.config_files import Site
-from tests.support.waiting import until_async
+from tests.support.redis.planting import plant_list
+from tests.support.waiting import PATIENCE_S, until_async
 from workers.config.loading import load_configuration
 from workers.telemetry.metrics import Metrics
 from workers.worker import SigningWorker
@@ -34,7 +35,7 @@ async def double(ctx: dict[Any, Any], number: int) -> int:
 
 async def gone(redis: ArqRedis, key: str) -> None:
     """Return when the key does not exist."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             if not await redis.exists(key):
                 return
@@ -69,7 +70,7 @@ class StockWorker:
         self.redis.job_serializer, self.redis.job_deserializer = serialize, deserialize
         job = await self.redis.enqueue_job("double", number)
         assert isinstance(job, Job)
-        answer = await job.result(timeout=20, poll_delay=0.01)
+        answer = await job.result(timeout=PATIENCE_S, poll_delay=0.01)
         assert isinstance(answer, int)
         return answer
 
@@ -146,7 +147,6 @@ async def test_a_job_that_arq_cannot_process_fails_alone(stock: StockWorker, cha
 @pytest.mark.parametrize("key", [default_queue_name, abort_jobs_ss])
 async def test_a_key_of_a_foreign_type_is_removed_and_counted(stock: StockWorker, key: str) -> None:
     """A string in place of the queue or of the set of aborted jobs is removed and counted."""
-    await stock.redis.delete(key)
     await stock.redis.set(key, "x")
     await until_async(lambda: stock.damaged > 0, "the key is removed")
     assert await stock.double(21) == 42
@@ -155,10 +155,9 @@ async def test_a_key_of_a_foreign_type_is_removed_and_counted(stock: StockWorker
 @pytest.mark.parametrize("prefix", [job_key_prefix, retry_key_prefix])
 async def test_a_foreign_type_under_a_key_of_a_job_fails_that_job(stock: StockWorker, prefix: str) -> None:
     """The queue and the foreign value are gone, and a good job is run."""
-    await plant_job(stock.redis, "bad", serialize({"t": None, "f": "double", "a": [1], "k": {}, "et": 1}))
-    await stock.redis.zadd(default_queue_name, {"bad": 2e15})
-    await stock.redis.delete(prefix + "bad")
-    await stock.redis.lpush(prefix + "bad", "x")  # type: ignore[misc]
+    job = serialize({"t": None, "f": "double", "a": [1], "k": {}, "et": 1})
+    await stock.redis.set(job_key_prefix + "bad", job)
+    await plant_list(stock.redis, prefix + "bad")
     await stock.redis.zadd(default_queue_name, {"bad": DUE_MS})
     await stock.settle()
     assert not await stock.redis.exists(prefix + "bad")

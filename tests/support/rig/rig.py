@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 from arq.connections import ArqRedis
@@ -39,6 +39,9 @@ from workers.dev.private_files import write_private
 from workers.dev.tenants import AUDIENCE, CLIENT, SERVICE_KEY_KIND, SERVICE_KEY_LABEL, DevTenant
 from workers.telemetry.log_events import EVENTS
 
+ANSWER_S: Final = 20.0
+"""Time in which a page comes also from a machine that is busy with other tests."""
+
 
 @dataclass(slots=True)
 class WorkerProcess:
@@ -53,7 +56,7 @@ class WorkerProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of a page of the exporter; (0, '') where nobody listens."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5.0)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -93,7 +96,10 @@ class WorkerProcess:
         return found
 
     def log(self) -> str:
-        return self.child.log.read_text(errors="replace")
+        """Its whole lines so far; of a worker that has ended, also what a kill cut off."""
+        ended = not self.alive
+        text = self.child.log.read_text(errors="replace")
+        return text if ended else "".join(text.rpartition("\n")[:2])
 
     def events(self, name: str) -> int:
         """Number of log lines with this event."""
