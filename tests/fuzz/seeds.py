@@ -353,6 +353,7 @@ def segment() -> bytes:
 HTTP_REQUESTS: Final = (
     b"GET /metrics?x=1 HTTP/1.1\r\nHost: a:9464\r\nAccept: */*\r\n\r\n",
     b"\r\nHEAD / HTTP/1.0\n\n",
+    b"GET /metrics?name[]=up&name%5B%5D=\\ HTTP/1.1\nAccept: application/openmetrics-text;version=9\nAccept-Encoding: gzip;q=1\n\n",
 )
 MANIFESTS: Final = (
     b'{"name": "a", "digest": "sha256:' + b"0" * 64 + b'"}\n{"digest": "sha-384:00", "name_bytes": "/w=="}\n',

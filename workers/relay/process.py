@@ -16,7 +16,8 @@ from workers.relay.endpoints import Endpoints
 from workers.relay.site import RelaySite
 from workers.relay.tenant_queue import TenantQueue
 from workers.telemetry.edge_metrics import RelayMetrics
-from workers.telemetry.http_server import MetricsServer, Pages
+from workers.telemetry.http_pages import Pages
+from workers.telemetry.http_server import MetricsServer
 from workers.telemetry.metrics import process_registry, say_build
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ outcome_metrics      metrics of published results
 series_budget        bound on the number of time series
 queue_exporter       metrics of all queues, for the exporter
 http_request         head of an HTTP request, within limits
-http_server          /metrics, /healthz and /readyz
+http_pages           /metrics, /healthz and /readyz, within a share of the CPU
+http_server          the server of these pages
 json_logs            JSON log lines and their levels
 log_writer           log lines to stderr by a thread, from a bounded queue
 child_output         words of a child on its stderr, read and logged

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
+from typing import Final
 
 MOST_HEAD_BYTES: Final = 16 * 1024
 LONGEST_LINE_BYTES: Final = 8 * 1024
@@ -36,15 +33,6 @@ class Request:
     path: str
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-
-    def environ(self) -> WSGIEnvironment:
-        """The request as a WSGI application takes it (PEP 3333); HEAD is asked as GET."""
-        return {
-            "REQUEST_METHOD": "GET" if self.method == "HEAD" else self.method,
-            "PATH_INFO": self.path,
-            "QUERY_STRING": self.query,
-            **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in self.headers.items()},
-        }
 
 
 def read_request(received: bytes) -> Request | None:

@@ -5,7 +5,8 @@
 restarts.
 
 A client that reaches the port may open any number of connections and send nothing on them. They cost the process at most
-``MOST_CONNECTIONS`` descriptors and no thread: each has a time limit, and a new one replaces the oldest.
+``MOST_CONNECTIONS`` descriptors and no thread: each has a time limit, and a new one replaces the oldest. Requests without a
+pause cost it a share of the CPU (``workers/telemetry/http_pages.py``): while that is used up, connections wait to be accepted.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, make_wsgi_app
+from prometheus_client import Counter
 
 from queueing.config.addresses import with_port
 from queueing.errors import ConfigError
-from workers.telemetry.http_request import BadRequest, Request, read_request
+from workers.telemetry.http_pages import TEXT, Pages, response
+from workers.telemetry.http_request import BadRequest, read_request
 
 if TYPE_CHECKING:
     from workers.config.settings import ExporterSettings, MetricsSettings
@@ -44,65 +45,10 @@ _ACCEPTED_AT_ONCE: Final = 8
 """Connections taken between two reads: below the cap, so that a request that has arrived is answered first."""
 
 _PAUSE_S: Final = 0.2
-"""Pause of accepting after an error: where the process has no descriptors left, the next try fails as well."""
+"""Pause of accepting after an error: where the process has no descriptors left, the next try fails as well. Also the longest one for the CPU."""
 
 _READ_BYTES: Final = 16 * 1024
 _QUEUE_LENGTH: Final = 128
-_TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
-
-
-class Health(Protocol):
-    """State of the process; read from the server's thread."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether the event loop runs."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether the process does its work."""
-
-
-class Pages:
-    """The pages: metrics of the registry, and the two probes."""
-
-    def __init__(self, registry: CollectorRegistry, health: Health) -> None:
-        self._metrics = make_wsgi_app(registry)
-        self._health = health
-
-    def answer(self, request: Request) -> bytes:
-        """The whole answer to one request."""
-        if request.path == "/healthz":
-            return _probe(self._health.alive, request)
-        if request.path == "/readyz":
-            return _probe(self._health.ready, request)
-        if request.path == "/metrics":
-            return self._scrape(request)
-        return _response("404 Not Found", [_TEXT], b"try /metrics, /healthz or /readyz\n", request)
-
-    def _scrape(self, request: Request) -> bytes:
-        started: list[tuple[str, list[tuple[str, str]]]] = []
-
-        def start_response(status: str, headers: list[tuple[str, str]]) -> None:
-            started.append((status, headers))
-
-        parts = cast("Iterable[bytes]", self._metrics(request.environ(), start_response))
-        status, headers = started[0]
-        return _response(status, headers, b"".join(parts), request)
-
-
-def _probe(well: bool, request: Request) -> bytes:  # noqa: FBT001 - the one thing that it answers
-    if well:
-        return _response("200 OK", [_TEXT], b"ok\n", request)
-    return _response("503 Service Unavailable", [_TEXT], b"no\n", request)
-
-
-def _response(
-    status: str, headers: Iterable[tuple[str, str]], body: bytes, request: Request | None = None
-) -> bytes:
-    fields = [*headers, ("Content-Length", str(len(body))), ("Connection", "close")]
-    head = "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *(f"{k}: {v}" for k, v in fields), ""))
-    return head.encode("latin-1") + (b"" if request is not None and request.method == "HEAD" else body)
 
 
 class _Connection:
@@ -173,6 +119,8 @@ class MetricsServer:
             self._close_overdue()
             if self._listener in ready:
                 self._accept()
+            if pause_s := self._pages.cpu.pause_s():
+                self._pause(min(pause_s, _PAUSE_S))
             self._resume()
 
     def _wait_s(self) -> float | None:
@@ -190,8 +138,7 @@ class MetricsServer:
                 return
             except OSError as error:
                 if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
-                    self._selector.unregister(self._listener)
-                    self._paused_until_s = time.monotonic() + _PAUSE_S
+                    self._pause(_PAUSE_S)
                     return
                 continue  # the peer has left already (accept(2), 'Error handling')
             sock.setblocking(False)
@@ -199,6 +146,12 @@ class MetricsServer:
             connection = self._open[sock] = _Connection(sock, time.monotonic())
             self._selector.register(sock, selectors.EVENT_READ)
             self._advance(connection)
+
+    def _pause(self, pause_s: float) -> None:
+        """Accept nothing for that time."""
+        if self._paused_until_s is None:
+            self._selector.unregister(self._listener)
+        self._paused_until_s = time.monotonic() + pause_s
 
     def _resume(self) -> None:
         if self._paused_until_s is not None and time.monotonic() >= self._paused_until_s:
@@ -240,10 +193,10 @@ class MetricsServer:
                 return
             answer, connection.outcome = self._pages.answer(request), "answered"
         except BadRequest as error:
-            answer, connection.outcome = _response(error.status, [_TEXT], b""), "refused"
+            answer, connection.outcome = response(error.status, [TEXT], b""), "refused"
         except Exception as error:  # noqa: BLE001 - a metric that cannot be read costs one answer, not the server
             log.warning("metrics.failed", extra={"why": f"{type(error).__name__}: {error}"})
-            answer, connection.outcome = _response("500 Internal Server Error", [_TEXT], b""), "failed"
+            answer, connection.outcome = response("500 Internal Server Error", [TEXT], b""), "failed"
         connection.left = memoryview(answer)
         self._selector.modify(connection.sock, selectors.EVENT_WRITE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
+import itertools
 import os
 import resource
 import signal
@@ -27,7 +28,8 @@ from workers.config.settings import MetricsSettings
 from workers.doctor.host import check_port
 from workers.monitoring.http import get
 from workers.telemetry import http_server
-from workers.telemetry.http_server import MOST_CONNECTIONS, MetricsServer, Pages
+from workers.telemetry.http_pages import CPU_BURST_S, CpuAllowance, Pages
+from workers.telemetry.http_server import MOST_CONNECTIONS, MetricsServer
 
 OutcomeCounts = Callable[[str], float]
 
@@ -40,13 +42,15 @@ class Condition:
 
 @contextlib.contextmanager
 def serving(
-    host: str = "127.0.0.1", port: int = 0, registry: CollectorRegistry | None = None
+    host: str = "127.0.0.1",
+    port: int = 0,
+    registry: CollectorRegistry | None = None,
+    cpu: CpuAllowance | None = None,
 ) -> Iterator[tuple[MetricsServer, OutcomeCounts]]:
     registry = registry or CollectorRegistry()
     counter = Counter("sigmill_http_connections", "By outcome.", ["outcome"], registry=registry)
-    server = MetricsServer(
-        MetricsSettings(host=host, port=port), Pages(registry, Condition()), connections=counter
-    )
+    pages = Pages(registry, Condition(), cpu=cpu)
+    server = MetricsServer(MetricsSettings(host=host, port=port), pages, connections=counter)
 
     def count(outcome: str) -> float:
         return registry.get_sample_value("sigmill_http_connections_total", {"outcome": outcome}) or 0.0
@@ -244,6 +248,26 @@ def test_without_descriptors_it_waits_and_serves_again() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert client.recv(15) == b"HTTP/1.1 200 OK"
         client.close()
+
+
+def test_a_server_that_has_used_its_share_of_the_cpu_pauses_and_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It accepts nothing until a share is left, at the most for a fifth of a second, and loses no request."""
+    used_s = itertools.chain((0.0, CPU_BURST_S + 0.01), itertools.repeat(CPU_BURST_S + 0.01))
+    paused: list[float] = []
+    pause = MetricsServer._pause
+
+    def noted(server: MetricsServer, pause_s: float) -> None:
+        paused.append(pause_s)
+        pause(server, pause_s)
+
+    monkeypatch.setattr(MetricsServer, "_pause", noted)
+    with serving(cpu=CpuAllowance(cpu_clock=lambda: next(used_s))) as (server, _):
+        for _ in range(3):
+            assert ask(server.port, "/healthz").status == 200
+    assert paused
+    assert all(0 < pause_s <= 0.2 for pause_s in paused)
 
 
 async def test_a_thousand_silent_connections_take_nothing_from_a_worker(make_rig: MakeRig) -> None:

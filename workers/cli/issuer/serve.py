@@ -51,7 +51,8 @@ async def _serve(configuration: IssuerConfiguration, logs: LogWriter) -> None:
     from workers.issuer.front_status import FrontStatus
     from workers.issuer.lane_client import LaneClient
     from workers.telemetry.edge_metrics import IssuerMetrics
-    from workers.telemetry.http_server import MetricsServer, Pages
+    from workers.telemetry.http_pages import Pages
+    from workers.telemetry.http_server import MetricsServer
     from workers.telemetry.metrics import process_registry, say_build
 
     registry = process_registry()

@@ -38,7 +38,8 @@ def exporter(config: Path) -> None:
 async def _serve(configuration: Configuration, logs: LogWriter) -> None:
     from queueing.aio.owned_tasks import end_tasks
     from queueing.redis.connection import connect
-    from workers.telemetry.http_server import MetricsServer, Pages
+    from workers.telemetry.http_pages import Pages
+    from workers.telemetry.http_server import MetricsServer
     from workers.telemetry.metrics import process_registry, say_build
     from workers.telemetry.metrics_catalogue import QueueMetrics
     from workers.telemetry.queue_exporter import QueueExporter

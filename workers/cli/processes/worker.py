@@ -37,7 +37,8 @@ def worker(config: Path) -> None:
 
 async def _serve(config: Path, logs: LogWriter) -> None:
     from workers.config.snapshots import ConfigurationFiles
-    from workers.telemetry.http_server import MetricsServer, Pages
+    from workers.telemetry.http_pages import Pages
+    from workers.telemetry.http_server import MetricsServer
     from workers.telemetry.metrics import Metrics, process_registry, say_build
     from workers.worker import SigningWorker
 

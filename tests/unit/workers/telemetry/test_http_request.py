@@ -82,13 +82,3 @@ def test_no_bytes_raise_anything_else(received: bytes) -> None:
             read_request(head)
         except BadRequest:
             continue
-
-
-def test_head_is_asked_as_get() -> None:
-    """The page is made as for GET."""
-    assert Request("HEAD", "/metrics", headers={"accept-encoding": "gzip"}).environ() == {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": "/metrics",
-        "QUERY_STRING": "",
-        "HTTP_ACCEPT_ENCODING": "gzip",
-    }
