@@ -5,6 +5,7 @@ certificate       certificates: primary key, user ID and self-signature
 signature         signatures: the digest that is signed, and the packet around it
 armor             ASCII armor and the cleartext form
 output_file       a file that is written whole
+gpg_messages      status lines, and sentences for people
 gpg_options       the part of gpg's command line that signing uses
 gpg_option_names  which options change a signature
 gpg               ``sigmill-gpg``

@@ -5,6 +5,7 @@ Starts for each file that a program signs, so it imports little and talks to the
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -14,7 +15,8 @@ from typing import Final, NamedTuple, NoReturn
 
 from queueing.agent.cryptoki import Attribute, Mechanism, ObjectClass
 from queueing.agent.openpgp.armor import armored, canonical_text, clear_sign_problem, cleartext, unarmored
-from queueing.agent.openpgp.gpg_options import NotObeyed, NotSigning, SignOptions, read_options
+from queueing.agent.openpgp.gpg_messages import opened_status, tell, write_status
+from queueing.agent.openpgp.gpg_options import NotObeyed, NotSigning, SignOptions, log_target, read_options
 from queueing.agent.openpgp.output_file import would_be_lost, write_whole
 from queueing.agent.openpgp.packets import HASHES, RSA, NotOpenPgp, PrimaryKey, read_certificate
 from queueing.agent.openpgp.signature import BINARY, TEXT, SignatureMaker, UnfinishedSignature
@@ -76,20 +78,18 @@ def _digits(user: str) -> str:
 def main() -> int:
     """Sign, or become gpg; return the exit code."""
     open_standard_streams()
+    arguments = sys.argv[1:]
     try:
-        options = read_options(sys.argv[1:])
+        options = read_options(arguments)
+        with opened_status(options.status) as status:
+            _sign(options, status)
     except NotSigning:
         _become_gpg()
-    except NotObeyed as error:
-        sys.stderr.write(f"sigmill-gpg: {error}\n")
-        return _FAILED
-    try:
-        _sign(options)
-    except (_Failed, TokenRefused, NotOpenPgp) as error:
-        sys.stderr.write(f"sigmill-gpg: {error}\n")
+    except (NotObeyed, _Failed, TokenRefused, NotOpenPgp) as error:
+        tell(log_target(arguments), str(error))
         return _FAILED
     except OSError as error:
-        sys.stderr.write(f"sigmill-gpg: {error.filename or 'output'}: {error.strerror}\n")
+        tell(log_target(arguments), f"{error.filename or 'output'}: {error.strerror}")
         return _FAILED
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -110,29 +110,25 @@ def _become_gpg() -> NoReturn:
     sys.exit(_FAILED)
 
 
-def _sign(options: SignOptions) -> None:
+def _sign(options: SignOptions, status: int | None) -> None:
     output = _output(options)
-    if output is not None and not options.yes and would_be_lost(output):
+    if output is not None and not options.yes and not options.dry_run and would_be_lost(output):
         raise _Failed(f"{output} exists: give --yes to replace it")  # gpg asks, and fails without a terminal
-    certificate = _chosen(options.user)
-    key = certificate.key
+    key = _chosen(options.user).key
     hash_name = _hash_name(key, options)
     kind = TEXT if options.mode == "clear" else BINARY
     maker = SignatureMaker(kind, key, hash_name, int(time.time()))
-    content, text = maker.begin(), b""
-    with Path(options.file).open("rb") if options.file else sys.stdin.buffer as source:
-        if options.mode == "clear":
-            text = source.read()
-            problem = clear_sign_problem(text)
-            if problem is not None:
-                raise _Failed(f"{options.file or 'stdin'} {problem}: sign it with --detach-sign")
-            content.update(canonical_text(text))
-        else:
-            while piece := source.read(_PIECE_BYTES):
-                content.update(piece)
+    content = maker.begin()
+    text = _read_into(content, options)
     unfinished = maker.after(content)
+    write_status(
+        status, f"BEGIN_SIGNING H{HASHES[hash_name]}"
+    )  # git before 2.39.3 needs a line before SIG_CREATED
     with TokenClient.from_environment() as token:
-        signature = unfinished.finish(_raw_signature(token, unfinished))
+        handle = _private_key(token, key)
+        if options.dry_run:
+            return
+        signature = unfinished.finish(_raw_signature(token, handle, unfinished))
     if options.mode == "clear":
         written = cleartext(text, hash_name, signature)
     else:
@@ -142,8 +138,22 @@ def _sign(options: SignOptions) -> None:
     else:
         sys.stdout.buffer.write(written)
         sys.stdout.buffer.flush()
-    if options.status_fd is not None:
-        _tell_status(options, maker)
+    write_status(status, _created(options, maker))
+
+
+def _read_into(content: hashlib._Hash, options: SignOptions) -> bytes:
+    """Read what is signed into the hash; return it where it is a text, which the signature contains."""
+    with Path(options.file).open("rb") if options.file else sys.stdin.buffer as source:
+        if options.mode != "clear":
+            while piece := source.read(_PIECE_BYTES):
+                content.update(piece)
+            return b""
+        text = source.read()
+    problem = clear_sign_problem(text)
+    if problem is not None:
+        raise _Failed(f"{options.file or 'stdin'} {problem}: sign it with --detach-sign")
+    content.update(canonical_text(text))
+    return text
 
 
 def _hash_name(key: PrimaryKey, options: SignOptions) -> str:
@@ -160,23 +170,24 @@ def _hash_name(key: PrimaryKey, options: SignOptions) -> str:
     return made
 
 
-def _raw_signature(token: TokenClient, unfinished: UnfinishedSignature) -> bytes:
-    """The signature by the token's private key that belongs to the OpenPGP key."""
-    key, digest = unfinished.key, unfinished.digest
+def _private_key(token: TokenClient, key: PrimaryKey) -> int:
+    """Handle of the token's private key that belongs to the OpenPGP key."""
     if key.algorithm == RSA:
-        mechanism, part, data = (
-            Mechanism.RSA_PKCS,
-            (Attribute.MODULUS, key.numbers[0]),
-            DIGEST_INFO[unfinished.hash_name] + digest,
-        )
+        part = Attribute.MODULUS, key.numbers[0]
     else:
         point = key.numbers[1]
         head = bytes((0x04, len(point))) if len(point) < 0x80 else bytes((0x04, 0x81, len(point)))
-        mechanism, part, data = Mechanism.ECDSA, (Attribute.EC_POINT, head + point), digest
+        part = Attribute.EC_POINT, head + point
     found = token.find(dict([(Attribute.CLASS, ObjectClass.PRIVATE_KEY), part]))
     if not found:
         raise TokenRefused("the agent's token has no active key with the public key of the certificate")
-    return token.sign(found[0], mechanism, data)
+    return found[0]
+
+
+def _raw_signature(token: TokenClient, handle: int, unfinished: UnfinishedSignature) -> bytes:
+    if unfinished.key.algorithm == RSA:
+        return token.sign(handle, Mechanism.RSA_PKCS, DIGEST_INFO[unfinished.hash_name] + unfinished.digest)
+    return token.sign(handle, Mechanism.ECDSA, unfinished.digest)
 
 
 def _chosen(user: str | None) -> Certificate:
@@ -223,13 +234,10 @@ def _output(options: SignOptions) -> str | None:
     return None if path == "-" else path
 
 
-def _tell_status(options: SignOptions, maker: SignatureMaker) -> None:
-    """The lines that git and others wait for (GnuPG doc/DETAILS): git before 2.39.3 reads SIG_CREATED behind another line only."""
+def _created(options: SignOptions, maker: SignatureMaker) -> str:
+    """The status line that git and others wait for."""
     kind, number = "C" if options.mode == "clear" else "D", HASHES[maker.hash_name]
-    lines = (
-        f"[GNUPG:] BEGIN_SIGNING H{number}\n"
-        f"[GNUPG:] SIG_CREATED {kind} {maker.key.algorithm} {number} {maker.kind:02x} {maker.created_s}"
-        f" {maker.key.fingerprint.hex().upper()}\n"
+    return (
+        f"SIG_CREATED {kind} {maker.key.algorithm} {number} {maker.kind:02x} {maker.created_s}"
+        f" {maker.key.fingerprint.hex().upper()}"
     )
-    assert options.status_fd is not None
-    os.write(options.status_fd, lines.encode())

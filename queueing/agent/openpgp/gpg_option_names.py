@@ -21,8 +21,8 @@ def _named(text: str) -> frozenset[str]:
 
 
 READ: Final = _named(
-    """-u -o local-user default-key output status-fd digest-algo personal-digest-preferences default-sig-expire
-    options"""
+    """-u -o local-user default-key output status-fd status-file logger-fd logger-file log-file digest-algo
+    personal-digest-preferences default-sig-expire options"""
 )
 """Options with a value that `sigmill-gpg` obeys, or refuses by their value."""
 
@@ -33,10 +33,10 @@ NO_MATTER: Final = READ | _named(
     default-recipient dirmngr-program disable-cipher-algo display-charset encrypt-to exec-path export-filter
     export-options gpg-agent-info group hidden-encrypt-to hidden-recipient hidden-recipient-file homedir import-filter
     import-options input-size-hint key-origin keyid-format keyring keyserver keyserver-options known-notation
-    limit-card-insert-tries list-options log-file logger-fd logger-file min-cert-level passphrase passphrase-fd
+    limit-card-insert-tries list-options min-cert-level passphrase passphrase-fd
     passphrase-file passphrase-repeat personal-cipher-preferences personal-compress-preferences photo-viewer
     pinentry-mode primary-keyring recipient recipient-file request-origin s2k-cipher-algo s2k-count s2k-digest-algo
-    s2k-mode secret-keyring set-filename status-file tofu-default-policy trust-model trustdb-name trusted-key
+    s2k-mode secret-keyring set-filename tofu-default-policy trust-model trustdb-name trusted-key
     try-secret-key ungroup verify-options weak-digest"""
 )
 """Options with a value that change no signature of data, and those that are read. Of certifications: ``--cert-notation``."""
@@ -70,16 +70,19 @@ REFUSED: Final = {
 
 TEXT_MODE: Final = frozenset(["-t", "--textmode"])
 
+DRY_RUN: Final = frozenset(["-n", "--dry-run"])
+
 FLAGS_SHORT: Final = frozenset(["-a", "-t", "-v", "-q", "-n"])
 
 FLAGS: Final = (
     FLAGS_SHORT
     | TEXT_MODE
+    | DRY_RUN
     | _named(
         """allow-freeform-uid allow-multiple-messages allow-non-selfsigned-uid allow-secret-key-import
         allow-weak-digest-algos allow-weak-key-signatures always-trust armor ask-cert-expire ask-cert-level
         auto-check-trustdb auto-key-import auto-key-retrieve batch bzip2-decompress-lowmem debug-all debug-iolbf
-        default-recipient-self disable-dirmngr disable-dsa2 disable-large-rsa disable-mdc disable-signer-uid dry-run
+        default-recipient-self disable-dirmngr disable-dsa2 disable-large-rsa disable-mdc disable-signer-uid
         emit-version enable-dsa2 enable-large-rsa enable-progress-filter escape-from-lines exit-on-status-write-error
         expert fast-list-mode fixed-list-mode for-your-eyes-only force-mdc force-sign-key force-v3-sigs force-v4-certs
         gnupg ignore-crc-error ignore-mdc-error ignore-time-conflict ignore-valid-from interactive legacy-list-mode

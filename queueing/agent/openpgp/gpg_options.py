@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from queueing.agent.openpgp.gpg_option_names import (
     COMMANDS,
+    DRY_RUN,
     FLAGS,
     FLAGS_SHORT,
     NO_MATTER,
@@ -39,17 +40,19 @@ class SignOptions(NamedTuple):
     """Options of one signature.
 
     ``mode``: ``detach`` or ``clear``. ``file`` None is stdin; ``output`` None is stdout, or a file beside ``file``. ``digest``: the hash
-    that must be used; ``preferred``: hashes from which one is taken. ``yes``: an existing file may be replaced.
+    that must be used; ``preferred``: hashes from which one is taken. ``status``: descriptor or file of status lines. ``yes``: an existing
+    file may be replaced. ``dry_run``: nothing is to be signed or written.
     """
 
     mode: str
     armor: bool
     user: str | None
     output: str | None
-    status_fd: int | None
+    status: int | str | None
     digest: str | None
     file: str | None
     yes: bool = False
+    dry_run: bool = False
     preferred: tuple[str, ...] = ()
 
 
@@ -72,21 +75,28 @@ def read_options(arguments: Sequence[str]) -> SignOptions:
     _check(given, detached="detach" in wanted)
     if len(files) > 1:
         raise NotSigning
-    status = values.get("--status-fd")
     digest = values.get("--digest-algo")
     return SignOptions(
         mode="clear" if "clear" in modes else "detach",
         armor=_is_on(given, {"-a", "--armor"}, "--no-armor"),
         user=values.get("-u") or values.get("--local-user") or values.get("--default-key"),
-        output=values.get("-o") or values.get("--output"),
-        status_fd=int(status) if status is not None and _DESCRIPTOR.fullmatch(status) else None,
+        output=_last(given, "-o", "--output")[1] or None,
+        status=_descriptor_or_file(*_last(given, "--status-fd", "--status-file")),
         digest=None if digest is None else _hash(digest),
         file=None if not files or files[0] == "-" else files[0],
         yes="--yes" in values,
+        dry_run=not values.keys().isdisjoint(DRY_RUN),
         preferred=tuple(
             _hash(name) for name in values.get("--personal-digest-preferences", "").replace(",", " ").split()
         ),
     )
+
+
+def log_target(arguments: Sequence[str]) -> int | str | None:
+    """Descriptor or file for the messages of a command line that signs; None is stderr. A file counts before a descriptor, as in gpg."""
+    given = list(_options(arguments))
+    file = _last(given, "--log-file", "--logger-file")[1]
+    return file or _descriptor_or_file(*_last(given, "--logger-fd"))
 
 
 def _check(given: Sequence[tuple[str, str]], *, detached: bool) -> None:
@@ -109,6 +119,18 @@ def _refused_value(name: str, value: str) -> str | None:
     if name == "--options" and value != os.devnull:
         return "sigmill-gpg reads no files of options"
     return None
+
+
+def _last(given: Sequence[tuple[str, str]], *names: str) -> tuple[str, str]:
+    """The last of these options with its value, which is the one that counts; two empty texts where none is given."""
+    return next(((name, value) for name, value in reversed(given) if name in names), ("", ""))
+
+
+def _descriptor_or_file(name: str, value: str) -> int | str | None:
+    """The descriptor or file that an option ``--…-fd`` or ``--…-file`` names; None for a descriptor that is no number, or no option."""
+    if name.endswith("-file"):
+        return value
+    return int(value) if _DESCRIPTOR.fullmatch(value) else None
 
 
 def _is_on(given: Sequence[tuple[str, str]], on: Collection[str], off: str) -> bool:

@@ -199,20 +199,121 @@ class SigningToken:
         return bytes(256)
 
 
-@pytest.mark.parametrize("mode, kind", [("-b", "D 1 8 00"), ("--clearsign", "C 1 8 01")])
-def test_the_status_says_that_a_signature_was_made(
-    mode: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Behind another line, as gpg's: git before 2.39.3 looks for the end of that one."""
+@pytest.fixture
+def signing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a build with a file ``f``, where `sigmill-gpg` finds a key and a token that signs."""
+    certificates = tmp_path / "pgp"
+    certificates.mkdir()
     monkeypatch.setattr("queueing.agent.openpgp.gpg.TokenClient", SigningToken)
-    monkeypatch.setenv("SIGMILL_PGP_FOLDER", str(folder_of(tmp_path, release=(KEY, b"Releases"))))
+    monkeypatch.setenv("SIGMILL_PGP_FOLDER", str(folder_of(certificates, release=(KEY, b"Releases"))))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "f").write_bytes(b"content\n")
-    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "--status-fd=2", mode, "f"])
+    return tmp_path
+
+
+@pytest.mark.parametrize("mode, kind", [("-b", "D 1 8 00"), ("--clearsign", "C 1 8 01")])
+@pytest.mark.parametrize("target", ["--status-fd=2", "--status-file=st"], ids=["descriptor", "file"])
+def test_the_status_says_that_a_signature_was_made(
+    mode: str,
+    kind: str,
+    target: str,
+    signing: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Behind another line, as gpg's: git before 2.39.3 looks for the end of that one. A file has nothing else afterwards."""
+    (signing / "st").write_text("a former status, which was longer than this one\n" * 9)
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", target, mode, "f"])
     assert main() == 0
-    begun, made = capfd.readouterr().err.splitlines()
+    told = capfd.readouterr().err
+    begun, made = (told or (signing / "st").read_text()).splitlines()
     assert begun == "[GNUPG:] BEGIN_SIGNING H8"
     assert re.fullmatch(rf"\[GNUPG:\] SIG_CREATED {kind} \d+ {FINGERPRINT}", made)
+
+
+@pytest.mark.parametrize(
+    "target, why",
+    [
+        ("--status-file=no/st", "no/st: No such file or directory"),
+        ("--status-fd=987654321", "--status-fd 987654321: Bad file descriptor"),
+    ],
+    ids=["file", "descriptor"],
+)
+def test_without_a_place_for_the_status_nothing_is_signed(
+    target: str,
+    why: str,
+    signing: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As gpg has it; before, the signature was made, and the program that waits for its line would make another one."""
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", target, "-b", "f"])
+    assert main() == 2
+    assert capsys.readouterr().err == f"sigmill-gpg: {why}\n"
+    assert not (signing / "f.sig").exists()
+
+
+def no_signature(*_: object) -> bytes:
+    raise AssertionError("a dry run asked for a signature")
+
+
+@pytest.mark.parametrize(
+    "words", [["-nb"], ["--dry-run", "--clearsign"], ["-n", "-b", "-o", "-"]], ids=" ".join
+)
+def test_a_dry_run_signs_and_writes_nothing(
+    words: list[str], signing: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not even over an existing file, which is no error then. No status line claims a signature."""
+    monkeypatch.setattr(SigningToken, "sign", no_signature)
+    for name in ("f.sig", "f.asc"):
+        (signing / name).write_bytes(b"old")
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "--status-fd=2", *words, "f"])
+    assert main() == 0
+    assert capfd.readouterr() == ("", "[GNUPG:] BEGIN_SIGNING H8\n")
+    assert [(signing / name).read_bytes() for name in ("f.sig", "f.asc")] == [b"old", b"old"]
+
+
+def test_a_dry_run_fails_where_the_signature_would(
+    signing: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says whether the file, the key and the agent are there."""
+    told = []
+    for words in (["missing"], ["-u", "nobody", "f"]):
+        monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "-n", "-b", *words])
+        assert main() == 2
+        told.append(capsys.readouterr().err)
+    monkeypatch.setattr(SigningToken, "find", lambda *_: [])
+    sys.argv[3:] = ["f"]
+    assert main() == 2
+    told.append(capsys.readouterr().err)
+    assert [
+        why
+        for why in ("missing: No such file", "meant by nobody", "no active key")
+        if why not in "".join(told)
+    ] == []
+    assert not list(signing.glob("*.sig"))
+
+
+def test_messages_are_appended_to_the_log_that_was_asked_for(
+    signing: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With their time, as gpg's; a descriptor gets them as stderr does, and so does stderr where no log can be written."""
+    failing = ["-b", "-u", "nobody", "f"]
+    sentence = "0 certificates are meant by nobody"
+    for words in (
+        ["--logger-file", "log"],
+        ["--log-file=log"],
+        ["--logger-fd", "1"],
+        ["--log-file", "no/log"],
+    ):
+        monkeypatch.setattr(sys, "argv", ["sigmill-gpg", *words, *failing])
+        assert main() == 2
+    first, second = (signing / "log").read_text().splitlines()
+    for line in (first, second):
+        assert re.match(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d sigmill-gpg\[{os.getpid()}\] {sentence}", line)
+    out, err = capfd.readouterr()
+    assert out.startswith(f"sigmill-gpg: {sentence}")
+    assert (out.count("\n"), err) == (1, out)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queueing.agent.openpgp.gpg_options import NotObeyed, NotSigning, SignOptions, read_options
+from queueing.agent.openpgp.gpg_options import NotObeyed, NotSigning, SignOptions, log_target, read_options
 
 GIT = ["--status-fd=2", "-bsau", "release"]
 RPMSIGN = [
@@ -36,21 +36,21 @@ DEBSIGN += ["--output", "f.asc", "f"]
 def test_the_command_line_of_git_is_read() -> None:
     """A detached signature of stdin, armored to stdout; git waits for a status line on stderr."""
     assert read_options(GIT) == SignOptions(
-        mode="detach", armor=True, user="release", output=None, status_fd=2, digest=None, file=None
+        mode="detach", armor=True, user="release", output=None, status=2, digest=None, file=None
     )
 
 
 def test_the_command_line_of_rpmsign_is_read() -> None:
     """A detached signature. `-o` is joined to other options; a file behind `--` may begin with a dash."""
     assert read_options(RPMSIGN) == SignOptions(
-        mode="detach", armor=False, user="release", output="s", status_fd=None, digest="sha256", file="-f"
+        mode="detach", armor=False, user="release", output="s", status=None, digest="sha256", file="-f"
     )
 
 
 def test_the_command_line_of_debsign_is_read() -> None:
     """A cleartext signature. Options of listings are skipped with their values."""
     assert read_options(DEBSIGN) == SignOptions(
-        mode="clear", armor=True, user="release", output="f.asc", status_fd=None, digest=None, file="f"
+        mode="clear", armor=True, user="release", output="f.asc", status=None, digest=None, file="f"
     )
 
 
@@ -95,7 +95,58 @@ def test_an_existing_output_is_replaced_by_yes_alone(arguments: list[str], yes: 
 )
 def test_a_status_descriptor_that_is_no_number_is_none(descriptor: str) -> None:
     """The signature is made, and nobody is told of it."""
-    assert read_options(["--status-fd", descriptor, "-b", "f"]).status_fd is None
+    assert read_options(["--status-fd", descriptor, "-b", "f"]).status is None
+
+
+@pytest.mark.parametrize(
+    "words, status",
+    [
+        (["--status-file", "st"], "st"),
+        (["--status-fd", "2", "--status-file=st"], "st"),
+        (["--status-file=st", "--status-fd", "2"], 2),
+        (["--status-fd=1", "--status-fd=2"], 2),
+        (["--status-file", ""], ""),
+    ],
+    ids=["file", "file last", "descriptor last", "two descriptors", "no name"],
+)
+def test_status_lines_go_where_the_last_option_says(words: list[str], status: int | str) -> None:
+    """A file as a descriptor; the option before is forgotten, as by gpg."""
+    assert read_options([*words, "-b", "f"]).status == status
+
+
+@pytest.mark.parametrize(
+    "words, log",
+    [
+        ([], None),
+        (["--logger-fd", "3"], 3),
+        (["--logger-file", "log"], "log"),
+        (["--log-file=log", "--logger-fd=2"], "log"),
+        (["--logger-fd=2", "--log-file=log", "--invented"], "log"),
+        (["--logger-fd", "x"], None),
+    ],
+    ids=["stderr", "descriptor", "file", "file first", "beside a refused option", "no number"],
+)
+def test_messages_go_where_the_log_is(words: list[str], log: int | str | None) -> None:
+    """A file counts before a descriptor, whatever their order, as in gpg."""
+    assert log_target([*words, "-b", "f"]) == log
+
+
+@pytest.mark.parametrize(
+    "words, dry", [(["-n", "-b"], True), (["-nb"], True), (["--dry-run", "-b"], True), (["-b"], False)]
+)
+def test_a_dry_run_is_read(words: list[str], dry: bool) -> None:
+    """In every form in which gpg takes it."""
+    assert read_options([*words, "f"]).dry_run is dry
+
+
+@pytest.mark.parametrize(
+    "words, output",
+    [(["-o", "one", "--output", "two"], "two"), (["--output=two", "-oone"], "one")],
+    ids=["long", "short"],
+)
+def test_the_last_output_is_written(words: list[str], output: str) -> None:
+    """Whichever form of the option it has, as in gpg."""
+    assert read_options([*words, "-b", "f"]).output == output
 
 
 @pytest.mark.parametrize("words, armor", [(["--armor", "--no-armor"], False), (["--no-armor", "-a"], True)])
