@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from queueing.files.attributes import copy_attributes
 from queueing.files.drafts import DRAFT_SUFFIX, draft_prefix, sweep_folder
 from queueing.files.folders import is_there
+from queueing.files.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,7 +91,7 @@ def _write(data: bytes, stream: BinaryIO) -> None:
 
 def copy_durably(source: Path, to: Path) -> None:
     """Replace the content of ``to`` by that of ``source``; a new file gets its mode. Raises ``OSError``."""
-    with source.open("rb") as original:
+    with open_regular(source) as original:
         _replace(to, partial(shutil.copyfileobj, original), source.stat().st_mode & 0o777)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
+from queueing.files.regular_file import read_regular
 from queueing.protocol.certificates import read_certificates, read_names
 from workers.doctor.findings import Finding, fail, ok, skipped
 
@@ -23,6 +24,9 @@ SOON_S: Final = 30 * 86400.0
 
 CLIENT_SOON_S: Final = 14 * 86400.0
 """A client key takes two commands on two hosts."""
+
+_LARGEST_BYTES: Final = 4 * 1024 * 1024
+"""Of a file of certificates: all roots of a distribution are less than 1 MiB."""
 
 
 def check_expiries(configuration: Configuration, now_s: float) -> list[Finding]:
@@ -83,7 +87,7 @@ def _of_redis(config: RedisConfig, now_s: float) -> Iterator[Finding]:
         return
     for name in filter(None, (config.tls.ca_file, config.tls.cert_file)):
         try:
-            certificate = read_certificates(Path(name).read_bytes())[0]
+            certificate = read_certificates(read_regular(Path(name), largest_bytes=_LARGEST_BYTES))[0]
         except (OSError, ValueError) as error:
             yield skipped(
                 "certificate.expiry",

@@ -13,6 +13,7 @@ from queueing.aio.runner import run
 from queueing.client.delivery.queue_access import PublishedDirectory
 from queueing.client.delivery.redis_access import RedisAccess
 from queueing.errors import ConfigError, QueueUnavailable
+from queueing.files.regular_file import read_whole
 from queueing.unix_time import unix_ms
 from workers.config.values import ErrorList
 from workers.doctor.findings import Finding, fail, ok, skipped, warning
@@ -52,7 +53,7 @@ def check_relay(file: Path, now_s: float) -> Iterator[Finding]:
 
 def _certificate(file: Path, now_s: float) -> Finding:
     """The end of the first certificate in the file that ends."""
-    ends = min(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(file.read_bytes()))
+    ends = min(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(read_whole(file)))
     days = (ends - datetime.fromtimestamp(now_s, UTC)).days
     if days < 0:
         return fail("relay", str(file), "the certificate has expired", "Renew it; no restart is needed.")

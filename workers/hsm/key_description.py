@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pkcs11 import Attribute, Mechanism
 
+from queueing.files.regular_file import read_whole
 from workers.hsm.faults import translated
 from workers.hsm.keys import find_private_key, read_optional_attributes, require_attributes
 from workers.hsm.tokens import serial_of
@@ -53,7 +54,7 @@ def describe_key(
         module_description=loaded.description,
         module_library=_version(loaded.lib.library_version),
         module_cryptoki=_version(loaded.lib.cryptoki_version),
-        module_sha256=hashlib.sha256(Path(loaded.path).read_bytes()).hexdigest(),
+        module_sha256=hashlib.sha256(read_whole(Path(loaded.path))).hexdigest(),
         attributes={**attributes, **{f"CKA_{name.name}": bool(value) for name, value in shown.items()}},
         mechanism=_mechanism(mechanism),
         key_id=bytes(key_id or b"").hex(),

@@ -49,7 +49,10 @@ def pin_attempt(refused: RefusedPins, token: str, pin: Secret | None) -> Iterato
             entry = stack.enter_context(refused.reserved_entry(token))
         except OSError as error:
             raise HsmFailure(
-                "PIN_MEMORY_UNUSABLE", NO_CODE, Action.OPEN_CIRCUIT, detail=f"state_dir: {error.strerror}"
+                "PIN_MEMORY_UNUSABLE",
+                NO_CODE,
+                Action.OPEN_CIRCUIT,
+                detail=f"{error.filename or 'state_dir'}: {error.strerror}",
             ) from error
         if before:
             raise HsmFailure(

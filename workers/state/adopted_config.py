@@ -15,10 +15,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from queueing.config.toml import parse_toml
+from queueing.config.toml import LARGEST_BYTES, parse_toml
 from queueing.errors import ConfigError
 from queueing.files.durable_file import make_folder, remove_durably, replace_all_durably, sync_folder
 from queueing.files.folders import entries, is_there
+from queueing.files.regular_file import read_regular
 from queueing.protocol.key_directory import LARGEST_EPOCH
 
 if TYPE_CHECKING:
@@ -155,10 +156,11 @@ def _tables(text: str) -> dict[str, Any]:
 def _read(file: Path) -> str | None:
     """Text of a copy; None where it is missing, damaged, or a lane under its own user may not read it.
 
-    Raises ``ConfigError`` where the disk fails: an older file would be taken.
+    Raises ``ConfigError`` where the disk fails, or it is none that was written here (a pipe, a huge file): an older file would be
+    taken.
     """
     try:
-        return file.read_text("utf-8")
+        return read_regular(file, largest_bytes=LARGEST_BYTES).decode()
     except (FileNotFoundError, NotADirectoryError, PermissionError, UnicodeDecodeError):
         return None
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from queueing.errors import ConfigError
 from queueing.files.durable_file import make_folder
+from queueing.files.regular_file import regular_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ class StateDirectory:
             ) from error
         except OSError as error:
             raise self._error(
-                f"{self._path} cannot be used ({error.strerror})",
+                f"{error.filename or self._path} cannot be used ({error.strerror})",
                 "It must be a writable directory with free disk space: without its write-ahead log nothing is signed.",
             ) from error
 
@@ -87,7 +88,7 @@ def own_folder(folder: Path) -> int:
     make_folder(folder)
     file = folder / "lock"
     # Opened for reading only: a disk on which a file is open for writing cannot be remounted read-only.
-    descriptor = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = regular_descriptor(file, os.O_RDONLY | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.write_text(str(os.getpid()))  # not synced: the lock is the kernel's, and ends with it

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec.structs import replace
 
+from queueing.files.regular_file import read_regular
 from queueing.unix_time import HostClock
 
 log = logging.getLogger("sigmill.lane")
@@ -147,8 +148,7 @@ class LatestTime:
         if self._file is None:
             return _Seen()
         try:
-            with self._file.open("rb") as file:
-                found = _decoder.decode(file.read(_LARGEST_BYTES))
+            found = _decoder.decode(read_regular(self._file, largest_bytes=_LARGEST_BYTES))
             return _Seen(latest_ms=min(max(found, 0), 2**53)) if isinstance(found, int) else found
         except (OSError, ValueError):
             return _Seen()

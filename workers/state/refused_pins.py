@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import time
 from contextlib import contextmanager, suppress
@@ -15,12 +16,15 @@ from typing import TYPE_CHECKING, Final
 
 from queueing.files.durable_file import make_folder, remove_durably, replace_durably, sync_folder
 from queueing.files.folders import entries, is_there
+from queueing.files.regular_file import read_regular, regular_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from queueing.config.secrets import Secret
+
+log = logging.getLogger("sigmill.pins")
 
 _SALT_BYTES: Final = 16
 _TOLD_BYTES: Final = 2
@@ -44,6 +48,7 @@ class RefusedPins:
         self._folder = state_dir / "refused-pins"
         self._told = self._folder / ".told"  # no name of a token begins with a dot
         self._heard = self._folder / ".heard"
+        self._unreadable: set[str] = set()
 
     @contextmanager
     def reserved_entry(self, token: str) -> Iterator[ReservedEntry]:
@@ -59,9 +64,12 @@ class RefusedPins:
             entry.discard()
 
     def contains(self, token: str, pin: Secret) -> bool:
-        """Whether this token refused this PIN before, here or on another host."""
+        """Whether this token refused this PIN before, here or on another host.
+
+        Raises ``OSError`` where a record cannot be read, is no regular file, or is longer than any: what was refused is unknown then.
+        """
         own = self._folder / token
-        return _is_unwritten(own) or any(_is_of(file, pin) for file in (own, self._heard / token))
+        return _is_content(own, _UNWRITTEN) or any(_is_of(file, pin) for file in (own, self._heard / token))
 
     def remember(self, token: str, pin: Secret) -> None:
         """Record that the token refused this PIN; replaces an earlier record."""
@@ -80,21 +88,36 @@ class RefusedPins:
         return marked
 
     def to_report(self) -> dict[str, bytes]:
-        """Warnings for other hosts, by token."""
-        return {file.name: file.read_bytes() for file in _files(self._told)}
+        """Warnings for other hosts, by token. One that cannot be read is logged once and left out: those of other tokens are told."""
+        warnings: dict[str, bytes] = {}
+        unreadable: set[str] = set()
+        for file in _files(self._told):
+            try:
+                warnings[file.name] = read_regular(file, largest_bytes=_SALT_BYTES + _TOLD_BYTES)
+            except OSError as error:
+                unreadable.add(str(error))
+        for why in sorted(unreadable - self._unreadable):
+            log.error("pins.not_told", extra={"why": why})
+        self._unreadable = unreadable
+        return warnings
 
     def replace_reported(self, warnings: Mapping[str, bytes]) -> None:
-        """Replace the warnings of other hosts by these, by token, durably. Raises ``OSError``."""
-        for file in _files(self._heard):
-            if file.name not in warnings:
-                remove_durably(file)
-        for token, warning in warnings.items():
-            file = self._heard / token
-            if len(warning) == _SALT_BYTES + _TOLD_BYTES and not (
-                is_there(file) and file.read_bytes() == warning
-            ):
-                make_folder(file.parent)
-                replace_durably(file, warning)
+        """Replace the warnings of other hosts by these, by token, durably. Raises the last ``OSError``, after all were tried."""
+        failed: OSError | None = None
+        for name in sorted({file.name for file in _files(self._heard)} | warnings.keys()):
+            try:
+                self._hear(self._heard / name, warnings.get(name))
+            except OSError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+    def _hear(self, file: Path, warning: bytes | None) -> None:
+        if warning is None:
+            remove_durably(file)
+        elif len(warning) == _SALT_BYTES + _TOLD_BYTES and not _is_content(file, warning):
+            make_folder(file.parent)
+            replace_durably(file, warning)
 
 
 class ReservedEntry:
@@ -139,16 +162,16 @@ class ReservedEntry:
 
 def _is_of(file: Path, pin: Secret) -> bool:
     try:
-        remembered = file.read_bytes()
+        remembered = read_regular(file, largest_bytes=_HASH_BYTES)
     except FileNotFoundError:
         return False
     again = _hash(remembered[:_SALT_BYTES], pin)
     return len(remembered) > _SALT_BYTES and hmac.compare_digest(remembered, again[: len(remembered)])
 
 
-def _is_unwritten(file: Path) -> bool:
+def _is_content(file: Path, content: bytes) -> bool:
     try:
-        return file.read_bytes() == _UNWRITTEN
+        return read_regular(file, largest_bytes=_HASH_BYTES) == content
     except FileNotFoundError:
         return False
 
@@ -173,7 +196,7 @@ def _sweep(draft: Path) -> None:
 
 def _fill(draft: Path, content: bytes, flags: int = 0) -> None:
     """Write and sync the draft; without ``flags`` in place, which needs no new blocks."""
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    descriptor = regular_descriptor(draft, os.O_WRONLY | flags)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
         stream.flush()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from queueing.files.folders import entries
-from queueing.files.regular_file import read_regular
+from queueing.files.regular_file import read_regular, regular_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ def _is_pid(name: str) -> bool:
 
 def _locked(file: Path) -> bool:
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = regular_descriptor(file)
     except OSError:
         return False
     try:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from queueing.files.durable_file import make_folder, replace_durably
 from queueing.files.folders import entries
-from queueing.protocol.stop_orders import OrderInvalid, StopOrder, read_order
+from queueing.files.regular_file import read_regular
+from queueing.protocol.stop_orders import MAX_SIGNED_BYTES, OrderInvalid, StopOrder, read_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ class StopOrderFolder:
         found: dict[bytes, bytes] = {}
         for file in entries(self._folder, suffix=".order", missing_ok=True):
             try:
-                signed = file.read_bytes()
+                signed = read_regular(file, largest_bytes=MAX_SIGNED_BYTES)
                 found[read_order(signed, audience).order_id] = signed
             except (OSError, OrderInvalid) as error:
                 log.error("order.unreadable", extra={"file": str(file), "why": str(error)})

@@ -19,6 +19,7 @@ from queueing.child_group import run_in_group
 from queueing.config.toml import read_toml
 from queueing.errors import ConfigError
 from queueing.files.folders import entries_below
+from queueing.files.regular_file import open_regular
 from workers.config.loading import tenant_files
 from workers.monitoring.http import get
 from workers.support.redaction import redact_tables
@@ -124,7 +125,7 @@ def _listing(folder: Path) -> str:
 
 
 def _tail(file: Path) -> str:
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(size - MOST_LOG_BYTES, 0))
         text = stream.read(MOST_LOG_BYTES).decode("utf-8", "replace")

@@ -455,6 +455,11 @@ EVENTS: Final[dict[str, LogEvent]] = {
     "pins.not_noted": LogEvent(
         "error", "Rejected PINs of other hosts cannot be stored; lanes try no PIN meanwhile.", ("why",)
     ),
+    "pins.not_told": LogEvent(
+        "error",
+        "The record of a PIN that a token rejected cannot be read, so other hosts are not told of it; logged when the reason changes.",
+        ("why",),
+    ),
     "canary.failed": LogEvent(
         "error",
         "A canary failed: the key did not sign, or the signature is wrong.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import CreationBusy
+from queueing.files.regular_file import regular_descriptor
 from workers.cli.shell.interrupts import with_clean_up
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def one_creation_at_a_time(scope: ServiceScope) -> Iterator[None]:
     another command on this host is creating a key now.
     """
     with contextlib.ExitStack() as held:
-        _lock(held, os.open(scope.file, os.O_RDONLY | os.O_CLOEXEC))
+        _lock(held, regular_descriptor(scope.file))
         _lock_folder(held, scope.tenants_dir)
         with with_clean_up():
             yield

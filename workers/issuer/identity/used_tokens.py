@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from queueing.errors import ConfigError, IssuerUnavailable
 from queueing.files.durable_file import replace_durably
-from queueing.files.regular_file import read_regular
+from queueing.files.regular_file import read_regular, regular_descriptor
 from workers.issuer.identity.refusals import Outcome, TokenRefused
 from workers.issuer.identity.signed_token import LEEWAY_S
 from workers.subject_shares import SubjectShares
@@ -136,7 +136,7 @@ class UsedTokens:
             if not self._whole:
                 self._rewrite()
             self._whole = False  # until the record is on disk in full
-            descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            descriptor = regular_descriptor(self._file, os.O_WRONLY | os.O_APPEND)
             try:
                 written = os.write(descriptor, _encode(use_id, used))
                 os.fdatasync(descriptor)

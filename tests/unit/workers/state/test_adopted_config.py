@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from queueing.errors import ConfigError
 from tests.support.disk.full import no_space
+from tests.support.disk.irregular import PUT
+from workers.state import adopted_config
 from workers.state.adopted_config import AdoptedFiles, refuse_older_service, refuse_older_tenant
 
 FILE = Path("/etc/sigmill/file.toml")
@@ -98,10 +101,10 @@ def test_a_copy_that_the_disk_does_not_return_is_an_error(
 ) -> None:
     """It is not taken for a missing one: then a file of any epoch would be adopted."""
 
-    def broken(*_: object, **__: object) -> str:
+    def broken(*_: object, **__: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_text", broken)
+    monkeypatch.setattr(adopted_config, "read_regular", broken)
     with pytest.raises(ConfigError, match="cannot be read"):
         AdoptedFiles(tmp_path).tenant_text("acme")
 
@@ -140,3 +143,24 @@ def test_an_older_service_file_is_refused() -> None:
     refuse_older_service(FILE, "[service]\nepoch = 4\n", "[service]\nepoch = 4\nstate_dir = 1\n")
     with pytest.raises(ConfigError, match="is 3, but 4 was adopted before"):
         refuse_older_service(FILE, "[service]\nepoch = 3\n", "[service]\nepoch = 4\n")
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("put", PUT.values(), ids=PUT.keys())
+def test_a_copy_that_is_no_copy_is_named_and_replaced_at_the_next_adoption(
+    tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    """A worker that starts says so and does not wait; what was adopted before is unknown, so no older file is taken."""
+    copies = AdoptedFiles(tmp_path)
+    copies.keep("epoch = 1\n", {"acme": "epoch = 2\n"})
+    copy = tmp_path / "adopted" / "tenants" / "acme.toml"
+    copy.unlink()
+    put(copy)
+    with pytest.raises(
+        ConfigError, match=r"cannot be read \((not a regular|Is a dir|larger than)"
+    ) as refused:
+        copies.tenant_text("acme")
+    assert refused.value.file == str(copy)
+    copies.keep("epoch = 1\n", {"acme": "epoch = 2\n"})
+    copies.keep("epoch = 1\n", {"acme": "epoch = 2\n"})
+    assert copies.tenant_text("acme") == "epoch = 2\n"

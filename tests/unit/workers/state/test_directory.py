@@ -63,3 +63,12 @@ def test_an_unusable_directory_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be used") as refused:
         StateDirectory(tmp_path / "state", configured_in=tmp_path / "sigmill.toml").own()
     assert refused.value.key == "service.state_dir"
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_the_place_of_the_lock_is_named(tmp_path: Path) -> None:
+    """A worker that starts does not wait for it."""
+    (tmp_path / "state" / "wal").mkdir(parents=True)
+    os.mkfifo(tmp_path / "state" / "wal" / "lock")
+    with pytest.raises(ConfigError, match=r"wal/lock cannot be used \(not a regular file\)"):
+        StateDirectory(tmp_path / "state", configured_in=tmp_path / "sigmill.toml").own()

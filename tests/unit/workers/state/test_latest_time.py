@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,11 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     host = Host(tmp_path / "missing")
     assert host.seen() == 0
     assert host.is_set(-1) == 0
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_the_place_of_the_file_is_as_none(host: Host) -> None:
+    """The lane does not wait for it at each envelope, and puts a file in its place."""
+    os.mkfifo(host.folder / NAME)
+    assert host.seen() == 0
+    assert (host.folder / NAME).is_file()

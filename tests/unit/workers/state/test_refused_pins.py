@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from queueing.config.secrets import Secret
+from tests.support.disk.irregular import PUT
 from workers.state import refused_pins
 from workers.state.refused_pins import RefusedPins
 
@@ -121,3 +124,45 @@ def test_invalid_warnings_are_ignored(pins: RefusedPins, planted: bytes) -> None
     """A value of the wrong length in Redis marks no token."""
     pins.replace_reported({"acme": planted})
     assert not pins.is_marked("acme")
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("put", PUT.values(), ids=PUT.keys())
+def test_a_record_that_is_no_record_is_an_error_of_its_token_alone(
+    pins: RefusedPins, tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    """Which PIN was refused is unknown, so none is tried (``pin_attempt``); no login waits for a pipe."""
+    pins.remember("globex", PIN)
+    put(tmp_path / "state" / "refused-pins" / "acme")
+    with pytest.raises(OSError, match=r"not a regular|Is a dir|larger than"):
+        pins.contains("acme", PIN)
+    assert pins.contains("globex", PIN)
+
+
+@pytest.mark.timeout(10)
+def test_a_warning_that_cannot_be_read_costs_no_other_token_its_own(
+    pins: RefusedPins, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker does not wait for a pipe at its start; the log names it once, not each second."""
+    pins.remember("globex", PIN)
+    os.mkfifo(tmp_path / "state" / "refused-pins" / ".told" / "acme")
+    assert pins.to_report().keys() == {"globex"}
+    assert pins.to_report().keys() == {"globex"}
+    (record,) = caplog.records
+    assert (record.message, "refused-pins/.told/acme" in record.__dict__["why"]) == ("pins.not_told", True)
+
+
+@pytest.mark.timeout(10)
+def test_a_warning_that_cannot_be_stored_costs_no_other_token_its_own(
+    pins: RefusedPins, tmp_path: Path
+) -> None:
+    """The pipe is named, after the warnings of the other tokens are on the disk."""
+    pins.remember("acme", PIN)
+    (warning,) = pins.to_report().values()
+    elsewhere = RefusedPins(tmp_path / "elsewhere")
+    heard = tmp_path / "elsewhere" / "refused-pins" / ".heard"
+    heard.mkdir(parents=True)
+    os.mkfifo(heard / "acme")
+    with pytest.raises(OSError, match=r"\.heard/acme"):
+        elsewhere.replace_reported({"acme": warning, "globex": warning})
+    assert elsewhere.contains("globex", PIN)

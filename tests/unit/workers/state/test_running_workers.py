@@ -63,3 +63,15 @@ def test_files_of_dead_workers_are_removed(tmp_path: Path, left: tuple[str, ...]
     assert [file.name for file in folder.iterdir()] == [str(os.getpid())]
     assert list(running_workers(tmp_path)) == [os.getpid()]
     lock.remove()
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_named_as_a_process_id_is_no_worker(tmp_path: Path) -> None:
+    """Neither a command nor a worker that starts waits for it; the worker removes it."""
+    (tmp_path / "workers").mkdir()
+    os.mkfifo(tmp_path / "workers" / "7")
+    assert list(running_workers(tmp_path)) == []
+    lock = PidLock(tmp_path)
+    lock.set()
+    assert [file.name for file in (tmp_path / "workers").iterdir()] == [str(os.getpid())]
+    lock.remove()

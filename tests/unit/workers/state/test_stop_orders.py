@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from queueing.protocol.client_keys import ClientKey
 from queueing.protocol.stop_orders import StopOrder, sign_order
+from tests.support.disk.irregular import put_huge
 from workers.state.stop_orders import StopOrderFolder
 
 OPERATOR = ClientKey.generate()
@@ -61,3 +63,19 @@ def test_unreadable_orders_are_logged_and_left_out(tmp_path: Path, caplog: pytes
 def test_no_folder_means_no_orders(tmp_path: Path) -> None:
     """A host that has never received an order has no folder."""
     assert StopOrderFolder(tmp_path).read("here") == {}
+
+
+@pytest.mark.timeout(10)
+def test_what_is_no_order_by_its_kind_or_size_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pipe stops no worker at its start, a huge file fills no memory; each is named."""
+    folder = StopOrderFolder(tmp_path)
+    signed = keep(folder, order(1))
+    os.mkfifo(tmp_path / "orders" / "a.order")
+    (tmp_path / "orders" / "b.order").mkdir()
+    (tmp_path / "orders" / "c.order").symlink_to("/dev/zero")
+    put_huge(tmp_path / "orders" / "d.order")
+    assert folder.read("here") == {order(1).order_id: signed}
+    told = [Path(record.__dict__["file"]).name for record in caplog.records]
+    assert told == ["a.order", "b.order", "c.order", "d.order"]
