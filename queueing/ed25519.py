@@ -66,7 +66,7 @@ def load_libsodium() -> bool:
 
 
 def _libsodium() -> _Accepts | None:
-    """Its verification; None where PyNaCl is not installed."""
+    """Verification by libsodium; None where PyNaCl is not installed."""
     try:
         from nacl.bindings import crypto_sign_open
         from nacl.exceptions import BadSignatureError

@@ -79,7 +79,7 @@ def service_text(
 
 
 def worker_table(tenants: Sequence[BenchTenant]) -> str:
-    """``[worker]``, where it is not as it is shipped: canaries are at rest where a device's answers are canned."""
+    """``[worker]``: canaries an hour apart where a device's answers are canned, else nothing."""
     canned = any(tenant.simulated is not None and not tenant.simulated.repeats for tenant in tenants)
     return f"[worker]\ncanary_s = {CANARY_S_OF_CANNED}\n" if canned else ""
 

@@ -1,14 +1,14 @@
 """Pages of the HTTP server, as whole answers: metrics and the two probes.
 
 A page of metrics costs about 10 ms of CPU, in a thread that shares the interpreter with the event loop. While the server's
-share of the CPU is scarce, a page that was made within the last second is sent again; so a client that scrapes without a
+share of the CPU is scarce, a page that was made within the last tenth of a second is sent again; so a client that scrapes without a
 pause is answered, and delays no signature.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
 from urllib.parse import parse_qs, urlencode
@@ -27,8 +27,8 @@ CPU_BURST_S: Final = 1.0
 _SCARCE_BELOW_S: Final = CPU_BURST_S / 2
 """Pages are sent again from here on; connections wait when nothing is left."""
 
-KEPT_S: Final = 1.0
-"""Longest time that a page is sent again; Prometheus scrapes every 15 s."""
+KEPT_S: Final = 0.1
+"""Longest time that a page is sent again: ten are made in a second then, for half of the share."""
 
 OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -47,22 +47,29 @@ class Health(Protocol):
         """Whether the process does its work."""
 
 
+class ThreadClock:
+    """Clock of the thread that asks."""
+
+    def now_s(self) -> float:
+        """Seconds since some moment; no step changes it."""
+        return time.monotonic()
+
+    def used_s(self) -> float:
+        """CPU time of this thread so far, in seconds."""
+        return time.thread_time()
+
+
 class CpuAllowance:
     """CPU time that the thread of the server may use: ``CPU_SHARE`` of a core, ``CPU_BURST_S`` at once."""
 
-    def __init__(
-        self,
-        clock: Callable[[], float] = time.monotonic,
-        cpu_clock: Callable[[], float] = time.thread_time,
-    ) -> None:
-        self._clock = clock
-        self._cpu_clock = cpu_clock
+    def __init__(self, clock: ThreadClock | None = None) -> None:
+        self.clock = clock or ThreadClock()
         self._left_s = CPU_BURST_S
         self._seen: tuple[float, float] | None = None
 
     def left_s(self) -> float:
         """Seconds left by now, negative where more was used. For one thread, whose use counts from the first call."""
-        now_s, used_s = seen = self._clock(), self._cpu_clock()
+        now_s, used_s = seen = self.clock.now_s(), self.clock.used_s()
         since_s, used_before_s = self._seen or seen
         self._seen = seen
         self._left_s += (now_s - since_s) * CPU_SHARE - (used_s - used_before_s)
@@ -94,12 +101,10 @@ class Pages:
         health: Health,
         *,
         cpu: CpuAllowance | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cpu = cpu or CpuAllowance()
         self._metrics = make_wsgi_app(registry)
         self._health = health
-        self._clock = clock
         self._kept: dict[tuple[bool, bool, bool], _Page] = {}
 
     def answer(self, request: Request) -> bytes:
@@ -113,16 +118,21 @@ class Pages:
         return response("404 Not Found", [TEXT], b"try /metrics, /healthz or /readyz\n", request)
 
     def _scrape(self, request: Request) -> bytes:
-        """The metrics, of up to a second ago where the CPU is scarce; 503 for a selection of them that was not made since then."""
+        """The metrics, of up to ``KEPT_S`` ago where the CPU is scarce; 503 for a selection of them that was not made since then."""
         if request.method not in {"GET", "HEAD"}:
             return response("405 Method Not Allowed", [TEXT, ("Allow", "GET, HEAD")], b"", request)
         names = tuple(parse_qs(request.query).get("name[]", ()))
         openmetrics = OPENMETRICS in _listed(request, "accept")
         packed = "gzip" in _listed(request, "accept-encoding")
         kind = (openmetrics, packed, bool(names))
+        scarce = self.cpu.left_s() <= _SCARCE_BELOW_S
+        if not scarce:
+            self._kept.clear()  # a page of a thousand tenants has a megabyte
         page = self._kept.get(kind)
-        if page is None or self.cpu.left_s() > _SCARCE_BELOW_S or self._clock() - page.made_at_s > KEPT_S:
-            page = self._kept[kind] = self._made(names, openmetrics=openmetrics, packed=packed)
+        if page is None or self.cpu.clock.now_s() - page.made_at_s > KEPT_S:
+            page = self._made(names, openmetrics=openmetrics, packed=packed)
+            if scarce:
+                self._kept[kind] = page
         elif page.names != names:
             return response("503 Service Unavailable", [TEXT, ("Retry-After", "1")], b"busy\n", request)
         return response(page.status, page.headers, page.body, request)
@@ -142,7 +152,7 @@ class Pages:
         }
         parts = cast("Iterable[bytes]", self._metrics(environ, start_response))
         status, headers = started[0]
-        return _Page(names, status, headers, b"".join(parts), self._clock())
+        return _Page(names, status, headers, b"".join(parts), self.cpu.clock.now_s())
 
 
 def _listed(request: Request, header: str) -> set[str]:

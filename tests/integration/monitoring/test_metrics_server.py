@@ -28,7 +28,7 @@ from workers.config.settings import MetricsSettings
 from workers.doctor.host import check_port
 from workers.monitoring.http import get
 from workers.telemetry import http_server
-from workers.telemetry.http_pages import CPU_BURST_S, CpuAllowance, Pages
+from workers.telemetry.http_pages import CPU_BURST_S, CpuAllowance, Pages, ThreadClock
 from workers.telemetry.http_server import MOST_CONNECTIONS, MetricsServer
 
 OutcomeCounts = Callable[[str], float]
@@ -254,7 +254,9 @@ def test_a_server_that_has_used_its_share_of_the_cpu_pauses_and_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It accepts nothing until a share is left, at the most for a fifth of a second, and loses no request."""
+    clock = ThreadClock()
     used_s = itertools.chain((0.0, CPU_BURST_S + 0.01), itertools.repeat(CPU_BURST_S + 0.01))
+    monkeypatch.setattr(clock, "used_s", lambda: next(used_s))
     paused: list[float] = []
     pause = MetricsServer._pause
 
@@ -263,7 +265,7 @@ def test_a_server_that_has_used_its_share_of_the_cpu_pauses_and_answers(
         pause(server, pause_s)
 
     monkeypatch.setattr(MetricsServer, "_pause", noted)
-    with serving(cpu=CpuAllowance(cpu_clock=lambda: next(used_s))) as (server, _):
+    with serving(cpu=CpuAllowance(clock)) as (server, _):
         for _ in range(3):
             assert ask(server.port, "/healthz").status == 200
     assert paused

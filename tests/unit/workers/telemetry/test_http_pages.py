@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from workers.telemetry.http_pages import CPU_BURST_S, CPU_SHARE, KEPT_S, CpuAllowance, Pages
+from workers.telemetry.http_pages import CPU_BURST_S, CPU_SHARE, KEPT_S, CpuAllowance, Pages, ThreadClock
 from workers.telemetry.http_request import Request
 
 
@@ -43,29 +43,32 @@ def ask(path: str, method: str = "GET", *, condition: Condition | None = None, a
     return taken_apart(pages.answer(Request(method, path, headers={"accept": accept} if accept else {})))
 
 
-@dataclass
-class Clocks:
-    """Time, and the CPU time of the thread, in seconds."""
+class HandClock(ThreadClock):
+    """Clock that the test sets."""
 
-    now_s: float = 1000.0
-    used_s: float = 5.0
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.used = 5.0
 
-    def allowance(self) -> CpuAllowance:
-        return CpuAllowance(lambda: self.now_s, lambda: self.used_s)
+    def now_s(self) -> float:
+        return self.now
+
+    def used_s(self) -> float:
+        return self.used
 
 
 class Scraped:
     """Pages with one counter, whose thread has used most of what it may."""
 
     def __init__(self) -> None:
-        self.clocks = Clocks()
+        self.clock = HandClock()
         registry = CollectorRegistry()
         self.counter = Counter("signed", "Signed digests.", registry=registry)
         self.other = Counter("other", "Another.", registry=registry)
-        cpu = self.clocks.allowance()
-        self.pages = Pages(registry, Condition(), cpu=cpu, clock=lambda: self.clocks.now_s)
+        cpu = CpuAllowance(self.clock)
+        self.pages = Pages(registry, Condition(), cpu=cpu)
         cpu.left_s()
-        self.clocks.used_s += CPU_BURST_S * 0.9
+        self.clock.used += CPU_BURST_S * 0.9
 
     def scrape(self, query: str = "", **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -124,36 +127,37 @@ def test_every_answer_ends_its_connection(path: str) -> None:
 
 def test_the_thread_has_its_share_of_the_cpu_and_a_burst() -> None:
     """Its use counts from the first look; what is not used is not saved up beyond the burst."""
-    clocks = Clocks()
-    cpu = clocks.allowance()
-    clocks.used_s += 50.0
+    clock = HandClock()
+    cpu = CpuAllowance(clock)
+    clock.used += 50.0
     assert (cpu.left_s(), cpu.pause_s()) == (CPU_BURST_S, 0.0)
-    clocks.used_s += CPU_BURST_S + 0.1
+    clock.used += CPU_BURST_S + 0.1
     assert cpu.left_s() == pytest.approx(-0.1)
     assert cpu.pause_s() == pytest.approx(0.1 / CPU_SHARE)
-    clocks.now_s += 1.0
+    clock.now += 1.0
     assert cpu.left_s() == pytest.approx(CPU_SHARE - 0.1)
-    clocks.now_s += 1000.0
+    clock.now += 1000.0
     assert cpu.left_s() == CPU_BURST_S
 
 
-def test_while_the_cpu_is_scarce_a_page_is_sent_again_for_a_second() -> None:
-    """It is made anew when it is older, and when the CPU is no longer scarce."""
+def test_while_the_cpu_is_scarce_a_page_is_sent_again_for_a_tenth_of_a_second() -> None:
+    """It is made anew when it is older, and when the CPU is no longer scarce; then none is kept."""
     scraped = Scraped()
     scraped.counter.inc()
     assert b"signed_total 1.0" in scraped.scrape().body
     scraped.counter.inc()
-    scraped.clocks.now_s += KEPT_S
+    scraped.clock.now += KEPT_S - 0.01
     again = scraped.scrape()
     assert again.status == "200 OK"
     assert b"signed_total 1.0" in again.body
-    scraped.clocks.now_s += 0.01
+    scraped.clock.now += 0.02
     assert b"signed_total 2.0" in scraped.scrape().body
     scraped.counter.inc()
-    scraped.clocks.now_s += CPU_BURST_S / CPU_SHARE
+    scraped.clock.now += CPU_BURST_S / CPU_SHARE
     scraped.scrape()
     scraped.counter.inc()
     assert b"signed_total 4.0" in scraped.scrape().body
+    assert scraped.pages._kept == {}
 
 
 def test_a_scraper_gets_its_format_whatever_others_ask_for() -> None:
@@ -177,7 +181,7 @@ def test_while_the_cpu_is_scarce_another_selection_of_metrics_has_to_wait() -> N
     refused = scraped.scrape(other)
     assert (refused.status, refused.headers["Retry-After"]) == ("503 Service Unavailable", "1")
     assert b"other_total" in scraped.scrape().body
-    scraped.clocks.now_s += KEPT_S + 0.01
+    scraped.clock.now += KEPT_S + 0.01
     assert b"signed_total" not in scraped.scrape(other).body
 
 
