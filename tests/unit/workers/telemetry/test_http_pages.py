@@ -36,11 +36,23 @@ def taken_apart(raw: bytes) -> Answer:
     return Answer(status, dict(line.split(": ", 1) for line in lines), body)
 
 
-def ask(path: str, method: str = "GET", *, condition: Condition | None = None, accept: str = "") -> Answer:
+def pages_of(condition: Condition | None = None) -> Pages:
+    """Pages of a registry with one counter."""
     registry = CollectorRegistry()
     Counter("signed", "Signed digests.", registry=registry).inc(3)
-    pages = Pages(registry, condition or Condition())
-    return taken_apart(pages.answer(Request(method, path, headers={"accept": accept} if accept else {})))
+    return Pages(registry, condition or Condition())
+
+
+def ask(
+    path: str,
+    method: str = "GET",
+    *,
+    pages: Pages | None = None,
+    condition: Condition | None = None,
+    accept: str = "",
+) -> Answer:
+    asked = Request(method, path, headers={"accept": accept} if accept else {})
+    return taken_apart((pages or pages_of(condition)).answer(asked))
 
 
 class HandClock(ThreadClock):
@@ -103,7 +115,8 @@ def test_the_metrics_are_those_of_the_registry() -> None:
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/unknown"])
 def test_a_head_request_has_the_headers_of_a_get_and_no_body(path: str) -> None:
     """RFC 9110, 9.3.2: also the length is that of the page."""
-    got, head = ask(path), ask(path, "HEAD")
+    pages = pages_of()
+    got, head = ask(path, pages=pages), ask(path, "HEAD", pages=pages)
     assert head.body == b""
     assert head.status == got.status
     assert head.headers == got.headers
