@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
-from aiohttp.http_parser import HttpRequestParserPy
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from prometheus_client import CollectorRegistry
 
 from queueing.errors import SigningError
@@ -31,6 +31,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.sent = b""
         self.closed = False
+        self.is_read = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.sent += bytes(data)
@@ -44,9 +45,10 @@ class Wire(asyncio.Transport):
     abort = close
 
     def pause_reading(self) -> None:
-        """No more is sent by a test."""
+        self.is_read = False
 
-    resume_reading = pause_reading
+    def resume_reading(self) -> None:
+        self.is_read = True
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """All is kept."""
@@ -139,6 +141,20 @@ async def test_other_requests_get_their_answer_alone(
     await setup.sends(*lines, body=body, version=version)
     assert setup.wire.sent.split(b" ", 2)[1] == b"200"
     assert setup.wire.sent.endswith(b"\r\n\r\n" + body)
+
+
+@pytest.mark.parametrize("parser", [HttpRequestParser, HttpRequestParserPy], ids=["C", "Python"])
+async def test_a_client_that_sends_requests_ahead_is_read_no_further(
+    parser: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll waits for its results, and what follows waits behind it: without a bound, one connection fills the memory."""
+    monkeypatch.setattr("aiohttp.web_protocol.HttpRequestParser", parser)
+    setup = ServerSetup()
+    setup.connection.data_received(b"POST / HTTP/1.1\r\nHost: relay\r\n\r\n" * 100)
+    assert not setup.wire.is_read
+    for _ in range(100):
+        await turn()
+    assert (setup.wire.is_read, setup.wire.sent.count(b" 200 OK")) == (True, 100)
 
 
 async def test_a_client_that_leaves_within_its_body_is_no_fault_of_the_site() -> None:
