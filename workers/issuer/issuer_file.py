@@ -256,7 +256,7 @@ def _issuer_key(file: Path, issuer: IssuerSettings) -> PublicKey:
         raise ConfigError(
             str(file),
             "issuer.public_key",
-            f"is {key.kind}, and lanes verify grants under P-256",
+            f"is {key.kind}, and the issuer's lane signs grants by P-256",
             "Create a P-256 key in the token.",
         )
     return key

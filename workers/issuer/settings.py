@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
+from queueing.config.addresses import bare_host
 from queueing.protocol.grants.grant import MAX_DIGESTS, IssuerName
 from queueing.protocol.names import Name
 
@@ -56,6 +58,10 @@ class HttpSettings(_Strict, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8443
     client_ca: str | None = None
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+
+    def __post_init__(self) -> None:
+        """Take an IPv6 address in brackets, too."""
+        force_setattr(self, "host", bare_host(self.host))
 
 
 class ProviderSettings(_Strict, frozen=True):

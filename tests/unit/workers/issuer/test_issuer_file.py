@@ -131,6 +131,23 @@ def test_files_that_cannot_be_used_are_told(
     assert mistakes(folder, text_of({**GOOD, table: {**GOOD[table], key: value}})) == [place]
 
 
+def test_an_ipv6_address_may_be_in_brackets(folder: Path) -> None:
+    """As in relay.toml and in the addresses of metrics."""
+    http = {**GOOD["http"], "host": '"[::1]"'}
+    assert mistakes(folder, text_of({**GOOD, "http": http})) == []
+    assert load_issuer(folder / "issuer.toml").http.host == "::1"
+
+
+@pytest.mark.parametrize("kind", [KeyKind.ED25519, KeyKind.P384], ids=str)
+def test_a_key_of_another_kind_than_p256_is_refused_by_what_signs(folder: Path, kind: KeyKind) -> None:
+    """Lanes of the service take grants of Ed25519 issuers, too; the sentence says whose limit it is."""
+    key = base64.b64encode(placeholder_key(kind).spki).decode()
+    issuer = {**GOOD["issuer"], "public_key": f'"{key}"'}
+    assert mistakes(folder, text_of({**GOOD, "issuer": issuer})) == ["issuer.public_key"]
+    with pytest.raises(ConfigError, match="the issuer's lane signs grants by P-256"):
+        load_issuer(folder / "issuer.toml")
+
+
 def test_two_names_for_one_authority_are_refused(folder: Path) -> None:
     """By their order a certificate would be an identity of the one or of the other; the sentence names both."""
     twice = text_of(
