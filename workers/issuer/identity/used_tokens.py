@@ -201,7 +201,7 @@ class UsedTokens:
             str(self._file),
             "",
             f"the register of used tokens cannot be used: {why}",
-            "Repair the disk or the rights. Move a damaged file away only when the tokens in use have ended (an hour).",
+            "Repair the disk or the rights. Move a damaged file away only when the tokens in use have ended: after the longest `max_token_s`, and a minute.",
         )
 
 

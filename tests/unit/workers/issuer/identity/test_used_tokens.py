@@ -80,15 +80,16 @@ def test_a_record_that_was_cut_off_is_the_last_one(file: Path) -> None:
 
 @pytest.mark.parametrize("position", range(0, RECORD_BYTES, 7))
 def test_a_damaged_record_stops_the_start(file: Path, position: int) -> None:
-    """A register that may have lost a token gives no grants until an operator has seen it."""
+    """A register that may have lost a token gives no grants until an operator has seen it, who is told how long tokens may live."""
     used = UsedTokens(file)
     used.bind(A, OURS, HOLDER, life=life(100.0), now_s=1.0)
     used.bind(B, OURS, HOLDER, life=life(100.0), now_s=1.0)
     raw = bytearray(file.read_bytes())
     raw[position] ^= 1
     file.write_bytes(raw)
-    with pytest.raises(ConfigError, match="byte 0 is damaged"):
+    with pytest.raises(ConfigError, match="byte 0 is damaged") as refused:
         UsedTokens(file)
+    assert "the longest `max_token_s`" in refused.value.remedy
 
 
 def test_a_full_register_waits_rather_than_that_it_forgets(file: Path) -> None:
