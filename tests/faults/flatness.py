@@ -6,6 +6,7 @@ samples that are wrong, do not bend it (Sen, 1968).
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,24 +21,29 @@ MOST_PAIRED = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """Allowed growth of one quantity over an hour, in its unit. ``noise``: growth over the whole run that says nothing yet."""
+    """Allowed growth of one quantity over an hour, in its unit. ``noise``: growth over the whole run that says nothing yet.
+
+    ``most``: the largest value at any time. It alone judges a quantity that follows peaks, whose slope is chance.
+    """
 
     name: str
-    per_hour: float
-    noise: float
+    per_hour: float = math.inf
+    noise: float = 0.0
+    most: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flatness:
-    """Result of one bound: the median at the begin and at the end, and the slope."""
+    """Result of one bound: the median at the begin and at the end, the slope, and the largest value."""
 
     name: str
     samples: int
     first: float
     last: float
     per_hour: float
-    bound_per_hour: float
+    bound_per_hour: float | None
     flat: bool
+    largest: float = 0.0
 
 
 def slope(samples: Sequence[Sample]) -> float:
@@ -49,18 +55,21 @@ def slope(samples: Sequence[Sample]) -> float:
 
 
 def judge(bound: Bound, samples: Sequence[Sample]) -> Flatness:
-    """Flat is what grows no faster than its bound, or by less than its noise over the whole run."""
+    """Flat is what never exceeds its largest value, and grows no faster than its bound, or by less than its noise over the whole run."""
     per_second = slope(samples)
     length_s = samples[-1][0] - samples[0][0] if samples else 0.0
     tenth = max(len(samples) // 10, 1)
     values = [value for _, value in samples]
     per_hour = per_second * 3600
+    largest = max(values, default=0.0)
+    grows = per_hour > bound.per_hour and per_second * length_s > bound.noise
     return Flatness(
         name=bound.name,
         samples=len(samples),
         first=round(statistics.median(values[:tenth]), 2) if values else 0.0,
         last=round(statistics.median(values[-tenth:]), 2) if values else 0.0,
         per_hour=round(per_hour, 2),
-        bound_per_hour=bound.per_hour,
-        flat=per_hour <= bound.per_hour or per_second * length_s <= bound.noise,
+        bound_per_hour=bound.per_hour if math.isfinite(bound.per_hour) else None,
+        flat=largest <= bound.most and not grows,
+        largest=round(largest, 2),
     )

@@ -77,7 +77,7 @@ def _number(value: float | None) -> str:
 
 def _soak(soaked: Soaked) -> str:
     rows = [
-        f"| {f.name} | {f.first:g} | {f.last:g} | {f.per_hour:+g} | {'flat' if f.flat else 'grows'} |"
+        f"| {f.name} | {f.first:g} | {f.last:g} | {f.per_hour:+g} | {f.largest:g} | {'flat' if f.flat else 'grows'} |"
         for f in soaked.flatness
     ]
     return "\n".join(
@@ -87,8 +87,8 @@ def _soak(soaked: Soaked) -> str:
                 f"{soaked.minutes:g} minutes, {soaked.rounds} rounds, {sum(soaked.injections.values())} faults, "
                 f"{len(soaked.violations)} violations. Slope after the warm-up (Theil and Sen):\n"
             ),
-            "| what | at first | at last | an hour | |",
-            "|---|---|---|---|---|",
+            "| what | at first | at last | an hour | at most | |",
+            "|---|---|---|---|---|---|",
             *rows,
             "",
         ]

@@ -18,12 +18,14 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
 import msgspec
 
+from queueing.redis.pool import IDLE_S
 from tests.faults.checker.check import Verdict, check
 from tests.faults.flatness import Bound, Flatness, Sample, judge
 from tests.faults.harness.harness import Harness
@@ -57,16 +59,28 @@ KINDS_OF_A_SOAK = tuple(
     k for k in kinds_on(Deployment.ONE) if k not in {"worker.kill-all", "worker.rolling-restart"}
 )
 
+UNUSED_S = IDLE_S + 20.0
+"""A pool closes what was idle for ``IDLE_S`` when its next command ends; freezes of Redis, of 5 s at the most, add to that."""
+
+MOST_CONNECTIONS = 64
+"""By design: each pool has as many as were in use at once in the last minute. Six clients have at most 4 (a submit, a
+look-up, the directory, the reply stream), two workers at most 16 (the doorbells, the leases, and a dozen tasks), and the
+measurements and the floods have 8. Seen in an hour: 42."""
+
+PEAKS = 6.0
+"""Chance growth of the descriptors, of which some are connections to Redis, over a run: three standard errors."""
+
 BOUNDS = (
     Bound(name="worker: memory, MiB", per_hour=2.0, noise=2.0),
     Bound(name="worker: thousands of blocks of Python's allocator", per_hour=5.0, noise=5.0),
-    Bound(name="worker: descriptors", per_hour=2.0, noise=2.0),
+    Bound(name="worker: descriptors", per_hour=2.0, noise=PEAKS),
     Bound(name="worker: threads", per_hour=1.0, noise=1.0),
     Bound(name="worker: lanes", per_hour=0.5, noise=0.5),
     Bound(name="lanes: sessions", per_hour=0.5, noise=0.5),
-    Bound(name="clients: descriptors", per_hour=2.0, noise=2.0),
+    Bound(name="clients: descriptors", per_hour=2.0, noise=PEAKS),
     Bound(name="clients: tasks", per_hour=2.0, noise=3.0),
-    Bound(name="redis: connections", per_hour=2.0, noise=2.0),
+    Bound(name="redis: connections", most=MOST_CONNECTIONS),
+    Bound(name="redis: connections that nobody uses", most=0),
     Bound(name="redis: keys", per_hour=100.0, noise=400.0),
 )
 
@@ -114,18 +128,24 @@ class Meter:
         redis = self._stand.rig.connect()
         try:
             async with asyncio.timeout(1.0):
-                clients = await redis.info("clients")
+                clients = await redis.client_list()
                 keys = await redis.dbsize()
         except Exception:  # noqa: BLE001  # a fault is under way
             return {}
         finally:
             await redis.aclose()
-        return {"redis: connections": clients["connected_clients"], "redis: keys": keys}
+        return {**connections(clients), "redis: keys": keys}
 
     def flatness(self, began: float, ended: float) -> list[Flatness]:
         """Each bound, judged by what was measured after the warm-up."""
         after = began + (ended - began) * WARM_UP
         return [judge(b, [s for s in self.samples[b.name] if s[0] >= after]) for b in BOUNDS]
+
+
+def connections(clients: Sequence[Mapping[str, str]]) -> dict[str, float]:
+    """Samples of a CLIENT LIST. No pool has what was idle for longer than ``UNUSED_S``: it is leaked."""
+    unused = sum(float(client["idle"]) > UNUSED_S for client in clients)
+    return {"redis: connections": len(clients), "redis: connections that nobody uses": unused}
 
 
 def _of_worker(worker: WorkerProcess) -> dict[str, float]:
@@ -244,7 +264,10 @@ def main() -> int:
     soaked = asyncio.run(soak(options.minutes, options.out))
     for flat in soaked.flatness:
         word = "flat" if flat.flat else "GROWS"
-        say(f"{flat.name:24} {flat.first:9.1f} {flat.last:9.1f} {flat.per_hour:+9.2f} an hour  {word}")
+        say(
+            f"{flat.name:24} {flat.first:9.1f} {flat.last:9.1f} {flat.per_hour:+9.2f} an hour"
+            f" {flat.largest:9.1f} at most  {word}"
+        )
     say(
         f"{soaked.minutes} min, {sum(soaked.injections.values())} faults, {len(soaked.violations)} violations"
     )

@@ -45,3 +45,13 @@ def test_too_little_growth_in_a_short_run_says_nothing() -> None:
     samples = [(float(t), 100 + t / 180) for t in range(0, 61, 5)]
     assert judge(BOUND, samples).flat
     assert not judge(BOUND, [(t, value + t / 60) for t, value in samples]).flat
+
+
+def test_a_quantity_that_follows_peaks_is_judged_by_its_largest_value() -> None:
+    """Its slope is chance; one sample above is enough."""
+    peaks = Bound(name="connections", most=40)
+    samples = [(float(t), 20 + 20 * t / HOUR) for t in range(0, HOUR + 5, 5)]
+    found = judge(peaks, samples)
+    assert found.flat
+    assert (found.largest, found.bound_per_hour) == (40, None)
+    assert not judge(peaks, [*samples, (HOUR + 10.0, 41.0)]).flat
