@@ -7,6 +7,7 @@ held_shards        shards of Redis whose replicas do not confirm
 poll_schedule      tenants of the slow poll
 ready_tenants      tenants that may have jobs, and the event that wakes the loop
 refusals           claims that Redis refuses although it answers
+replaced_keys      foreign keys and members that claims removed: counted, and reported
 suspect_isolation  tenants whose next job has to be processed alone
 
 A second intake is a producer: a folder of its own beside this one that calls ``queueing.broker.submit.submit`` with sealed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from queueing.broker.claims import ClaimResult
 from queueing.errors import LimitBacklog, QueueUnavailable, QueueUnconfirmed, SigningError
 from workers.active_job import ActiveJob, JobSinks
+from workers.intake.replaced_keys import ReplacedKeys
 from workers.pipeline.router import read_job
 from workers.telemetry import job_log
 
@@ -53,6 +54,7 @@ class Claimer:
         self._jobs = jobs
         self._held = held
         self._metrics = metrics
+        self._replaced = ReplacedKeys(metrics)
 
     @property
     def busy(self) -> bool:
@@ -128,9 +130,7 @@ class Claimer:
         return self._begin_all(tenant, reply)
 
     def _report(self, tenant: str, reply: ClaimResult) -> None:
-        if reply.replaced:
-            self._metrics.keys_replaced.labels(tenant).inc(reply.replaced)
-            log.warning("keys.replaced", extra={"tenant": tenant, "keys": reply.replaced})
+        self._replaced.add(tenant, reply.replaced)
         self._metrics.claimed(tenant, reply.jobs)
         job_log.claimed(tenant, reply.jobs)
 

@@ -18,6 +18,10 @@ POLLS: Final = 3
 """Slow polls without a claim that was accepted, after which Redis counts as refusing all: each tenant is polled in one."""
 
 
+REPORT_S: Final = 60.0
+"""Shortest time between two log lines of a tenant with one reason: its Redis user can make claims fail and succeed in turn."""
+
+
 class Refusals:
     """Refused tenants, with the reason of each; ``total`` may be read by any thread."""
 
@@ -26,24 +30,39 @@ class Refusals:
         self._clock_s = clock_s
         self._patience_s = POLLS * config.service.worker.slow_poll_s
         self._reasons: dict[str, str] = {}
+        self._reported_at_s: dict[tuple[str, str], float] = {}
+        self._unreported: set[str] = set()
         self._accepted_s = float("-inf")
 
     def accepted(self, tenant: str) -> None:
         """A claim of this tenant was carried out."""
         self._reasons.pop(tenant, None)
+        self._unreported.discard(tenant)
         self._accepted_s = self._clock_s()
 
     def refused(self, tenant: str, error: QueueUnavailable) -> bool:
         """A claim of this tenant was refused; whether that is news, to be logged.
 
-        Of a cause outside of the tenant's keys it is so once, not once for each tenant.
+        Of a cause outside of the tenant's keys it is so once, not once for each tenant. What was news of this tenant is so again
+        a minute later at the soonest.
         """
-        reason = str(error)
-        known = self._reasons.get(tenant) == reason or (
-            error.server_wide and reason in self._reasons.values()
+        reason, now_s = str(error), self._clock_s()
+        known = self._is_reported(tenant, reason) or (
+            error.server_wide and any(self._is_reported(other, reason) for other in self._reasons)
         )
         self._reasons[tenant] = reason
-        return not known
+        if known:
+            return False
+        lately = {news: at_s for news, at_s in self._reported_at_s.items() if now_s < at_s + REPORT_S}
+        if (tenant, reason) in lately:
+            self._unreported.add(tenant)
+            return False
+        self._unreported.discard(tenant)
+        self._reported_at_s = {**lately, (tenant, reason): now_s}
+        return True
+
+    def _is_reported(self, tenant: str, reason: str) -> bool:
+        return self._reasons.get(tenant) == reason and tenant not in self._unreported
 
     @property
     def total(self) -> bool:

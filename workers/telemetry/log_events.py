@@ -73,12 +73,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "claim.refused": LogEvent(
         "error",
-        "Redis refuses to have jobs claimed, of one tenant or (no rights, no memory, a replica) of all; logged once per reason.",
+        "Redis refuses to have jobs claimed, of one tenant or (no rights, no memory, a replica) of all; logged once per reason, and of a tenant at most once a minute for each.",
         ("tenant", "why"),
     ),
     "keys.replaced": LogEvent(
         "warning",
-        "Redis keys of this tenant had foreign types or values and were deleted.",
+        "Redis keys of this tenant had foreign types or values and were deleted; logged once a minute, with all since the line before.",
         ("tenant", "keys"),
     ),
     "value.damaged": LogEvent(

@@ -17,7 +17,7 @@ from queueing.redis.errors import unavailable
 from tests.support.fakes.configurations import configuration, tenant
 from workers.config.settings import WorkerSettings
 from workers.current_config import CurrentConfig
-from workers.intake.refusals import POLLS, Refusals
+from workers.intake.refusals import POLLS, REPORT_S, Refusals
 
 RIGHTS = QueueUnavailable("cannot claim jobs: NoPermissionError: no rights", server_wide=True)
 DAMAGED = QueueUnavailable("cannot claim jobs: ResponseError: WRONGTYPE")
@@ -74,7 +74,8 @@ def test_a_tenant_that_was_removed_holds_nothing_up() -> None:
 
 def test_a_reason_is_news_once() -> None:
     """A reason of the server is new once for all tenants, one of a tenant's keys once until it ended."""
-    refusals = Intake().refusals
+    intake = Intake()
+    refusals = intake.refusals
     assert refusals.refused("acme", RIGHTS)
     assert not refusals.refused("acme", RIGHTS)
     assert not refusals.refused("globex", RIGHTS)
@@ -82,7 +83,34 @@ def test_a_reason_is_news_once() -> None:
     assert refusals.refused("globex", DAMAGED)
     assert not refusals.refused("globex", DAMAGED)
     refusals.accepted("globex")
+    intake.now_s += REPORT_S
     assert refusals.refused("globex", DAMAGED)
+
+
+def test_a_tenant_whose_claims_fail_and_succeed_in_turn_is_news_once_a_minute() -> None:
+    """Its Redis user can change a key between two claims; what is refused for longer is told then."""
+    intake = Intake()
+    told = 0
+    for _ in range(600):
+        told += intake.refusals.refused("acme", DAMAGED)
+        intake.refusals.accepted("acme")
+        intake.now_s += 0.1
+    assert told == 1
+    intake.now_s -= 0.2
+    assert not intake.refusals.refused("acme", DAMAGED)
+    intake.now_s += 0.3
+    assert intake.refusals.refused("acme", DAMAGED)
+    assert not intake.refusals.refused("acme", DAMAGED)
+
+
+def test_a_reason_of_the_server_is_told_by_the_next_tenant() -> None:
+    """A tenant that told of it within the last minute keeps none of the others silent."""
+    intake = Intake()
+    assert intake.refusals.refused("acme", RIGHTS)
+    intake.refusals.accepted("acme")
+    assert not intake.refusals.refused("acme", RIGHTS)
+    assert intake.refusals.refused("globex", RIGHTS)
+    assert not intake.refusals.refused("acme", RIGHTS)
 
 
 @pytest.mark.parametrize(
