@@ -13,6 +13,13 @@ from redis.exceptions import NoPermissionError
 
 from queueing.aio.backoff import Backoff
 from queueing.broker import doorbell
+from queueing.broker.doorbell import (
+    BELL_BYTES,
+    BELLS_PER_S,
+    LONGEST_REST_S,
+    RECONNECTED,
+    SHORTEST_REST_S,
+)
 from queueing.protocol import keyspace
 from tests.support.clocks.fixed_random import FixedRandom
 
@@ -61,6 +68,21 @@ class FakeRedis:
         return message
 
 
+class Sized(bytes):
+    """Bytes that say to be so many."""
+
+    size: int = 0
+
+    @classmethod
+    def of(cls, size: int) -> Self:
+        made = cls()
+        made.size = size
+        return made
+
+    def __len__(self) -> int:
+        return self.size
+
+
 @dataclass(slots=True)
 class Heard:
     rung: list[str] = field(default_factory=list)
@@ -69,22 +91,39 @@ class Heard:
     pauses_s: list[float] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Clock:
+    now_s: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
 async def listened(
-    redis: FakeRedis, monkeypatch: pytest.MonkeyPatch, backoff: Backoff | None = None
+    redis: FakeRedis,
+    monkeypatch: pytest.MonkeyPatch,
+    backoff: Backoff | None = None,
+    clock: Clock | None = None,
 ) -> Heard:
-    """Everything that was called until the messages ended; pauses pass at once."""
-    heard = Heard()
+    """Everything that was called until the messages ended; pauses pass at once, and with them the clock."""
+    heard, clock = Heard(), clock or Clock()
 
     async def pause(seconds: float) -> None:
         heard.pauses_s.append(seconds)
+        clock.now_s += seconds
 
     def count() -> None:
         heard.subscribed += 1
 
     monkeypatch.setattr(asyncio, "sleep", pause)
+    monkeypatch.setattr(doorbell, "time", clock)
     listening = asyncio.ensure_future(
         doorbell.listen(
-            cast("Redis", redis), heard.rung.append, count, order=heard.orders.append, backoff=backoff
+            cast("Redis", redis),
+            heard.rung.append,
+            count,
+            order=heard.orders.append,
+            backoff=backoff,
         )
     )
     await redis.held.wait()
@@ -139,6 +178,38 @@ async def test_a_connection_that_redis_py_made_again_may_have_missed_bells(
     """It subscribes again without an error: the confirmations, in whichever order, are all that is seen of it."""
     heard = await listened(FakeRedis([*CONFIRMED, BELL, *reversed(CONFIRMED), BELL]), monkeypatch)
     assert (heard.rung, heard.subscribed, heard.pauses_s) == (["acme", "acme"], 2, [])
+
+
+async def test_a_flood_of_bells_is_read_at_a_bounded_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst is read at once; then the listener rests, and each bell is heard all the same."""
+    clock, burst, more = Clock(), int(BELLS_PER_S), int(10 * SHORTEST_REST_S * BELLS_PER_S)
+    heard = await listened(FakeRedis([BELL] * (burst + more)), monkeypatch, clock=clock)
+    assert len(heard.rung) == burst + more
+    assert clock.now_s - 1000.0 == pytest.approx(more / BELLS_PER_S, abs=SHORTEST_REST_S + 0.01)
+
+
+@pytest.mark.parametrize(
+    "size_bytes, rests_s",
+    [(BELL_BYTES, []), (1024 * BELL_BYTES, []), (512 * 1024 * 1024, [LONGEST_REST_S])],
+    ids=["a-bell", "a-megabyte", "the-longest"],
+)
+async def test_a_long_message_counts_for_many(
+    size_bytes: int, rests_s: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis takes 512 MB; the listener rests for a second at the most, and not again for the next bell."""
+    heard = await listened(FakeRedis([{**BELL, "data": Sized.of(size_bytes)}, BELL]), monkeypatch)
+    assert heard.rung == ["acme", "acme"]
+    assert heard.pauses_s[:1] == rests_s
+
+
+async def test_a_subscription_that_ends_again_and_again_claims_for_all_at_a_bounded_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Redis ends it by each message that is longer than its buffer for subscribers."""
+    clock, times = Clock(), 10
+    heard = await listened(FakeRedis([*CONFIRMED] * times), monkeypatch, clock=clock)
+    assert heard.subscribed == times
+    assert clock.now_s - 1000.0 == pytest.approx(times * RECONNECTED / BELLS_PER_S - 1, abs=0.1)
 
 
 async def test_a_refused_subscription_is_tried_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
