@@ -24,6 +24,9 @@ CPU_SHARE: Final = 0.2
 CPU_BURST_S: Final = 1.0
 """CPU time that it may use at once after a pause."""
 
+MOST_OWED_S: Final = CPU_SHARE
+"""Probes are answered as ever a second after a flood, however long it was."""
+
 _SCARCE_BELOW_S: Final = CPU_BURST_S / 2
 """Pages are sent again from here on; connections wait when nothing is left."""
 
@@ -73,7 +76,7 @@ class CpuAllowance:
         since_s, used_before_s = self._seen or seen
         self._seen = seen
         self._left_s += (now_s - since_s) * CPU_SHARE - (used_s - used_before_s)
-        self._left_s = min(self._left_s, CPU_BURST_S)
+        self._left_s = max(min(self._left_s, CPU_BURST_S), -MOST_OWED_S)
         return self._left_s
 
     def pause_s(self) -> float:

@@ -153,6 +153,20 @@ def test_the_thread_has_its_share_of_the_cpu_and_a_burst() -> None:
     assert cpu.left_s() == CPU_BURST_S
 
 
+def test_a_flood_is_over_within_a_second_however_long_it_was() -> None:
+    """The thread used more than its share for an hour, as by pages of all formats in turn."""
+    clock = HandClock()
+    cpu = CpuAllowance(clock)
+    cpu.left_s()
+    for _ in range(3600):
+        clock.now += 1.0
+        clock.used += 2 * CPU_SHARE
+        cpu.left_s()
+    assert cpu.pause_s() > 0
+    clock.now += 1.0
+    assert cpu.pause_s() == 0
+
+
 def test_while_the_cpu_is_scarce_a_page_is_sent_again_for_a_tenth_of_a_second() -> None:
     """It is made anew when it is older, and when the CPU is no longer scarce; then none is kept."""
     scraped = Scraped()
