@@ -4,7 +4,8 @@ Tools load p11-kit's ``p11-kit-client.so``, which sends their PKCS#11 calls over
 digests leave the host.
 
 agent           wiring of an agent that listens
-server          unix socket, connections
+agent_socket    the unix socket, which one agent has at a time
+server          connections
 connection      PKCS#11 calls of one connection
 session         sessions of one connection, and what each has begun
 rpc             p11-kit's protocol: bytes to values and back

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from queueing.agent.agent_socket import BACKLOG, listening_socket
 from queueing.agent.connection import Connection, Signer, TokenStates
 from queueing.agent.cryptoki import Rv
 from queueing.agent.rpc.calls import error_answer
 from queueing.agent.rpc.frames import Frame, frame, read_frame
 from queueing.aio.owned_tasks import OwnedTasks
-from queueing.errors import ConfigError
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
@@ -30,7 +28,6 @@ MAX_CALLS: Final = 32
 _PROTOCOL_VERSION: Final = b"\0"
 """First byte of an answer: version 0, which every p11-kit speaks, whatever it offers."""
 
-_BACKLOG: Final = 128
 _log: Final = logging.getLogger("sigmill.agent")
 
 
@@ -43,6 +40,7 @@ class AgentServer:
         self._signer = signer
         self._tenant = tenant
         self._open = 0
+        self._tasks = OwnedTasks()
 
     @property
     def address(self) -> str:
@@ -50,17 +48,17 @@ class AgentServer:
         return f"unix:path={_percent_encoded(self._path)}"
 
     async def __aenter__(self) -> Self:
-        listener = _listener(self._path)
-        self._tasks = OwnedTasks()
-        await self._tasks.open()
-        self._server = await asyncio.start_unix_server(self._accept, sock=listener, backlog=_BACKLOG)
+        async with contextlib.AsyncExitStack() as held:
+            listener = held.enter_context(listening_socket(self._path))
+            await self._tasks.open()
+            held.push_async_callback(self._tasks.close)
+            server = await asyncio.start_unix_server(self._accept, sock=listener, backlog=BACKLOG)
+            held.callback(server.close)
+            self._held = held.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._tasks.close()
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        await self._held.aclose()
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         if self._tasks.closed or self._open >= MAX_CONNECTIONS:
@@ -115,46 +113,6 @@ async def _message(connection: Connection, request: Frame) -> bytes:
     except Exception:  # noqa: BLE001  # a defect costs this call; the other connections continue
         _log.exception("the agent could not answer a call")
         return error_answer(Rv.GENERAL_ERROR)
-
-
-def _listener(path: Path) -> socket.socket:
-    """A socket bound to ``path``, which only the user may connect to; raises ``ConfigError``."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)  # no moment in which others could connect
-    try:
-        try:
-            _remove_left_over(path)
-            listener.bind(os.fspath(path))
-        finally:
-            os.umask(before)
-    except OSError as error:
-        listener.close()
-        raise _unbindable(path, error) from None
-    listener.setblocking(False)
-    return listener
-
-
-def _remove_left_over(path: Path) -> None:
-    """Remove the socket of an agent that was killed. Raises ``OSError`` where one listens, or another kind of file is there."""
-    if not path.is_socket():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        else:
-            raise OSError(errno.EADDRINUSE, "another agent listens on this socket already")
-
-
-def _unbindable(path: Path, error: OSError) -> ConfigError:
-    problem = error.strerror or str(error)  # a path that is too long has no errno
-    return ConfigError(
-        f"--socket {path}",
-        "",
-        f"the agent cannot listen there: {problem}",
-        "Choose a path of at most 107 bytes in a folder of your own (`sigmill run`: TMPDIR); stop an agent that listens there.",
-    )
 
 
 def _percent_encoded(path: Path) -> str:

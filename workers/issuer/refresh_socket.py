@@ -37,11 +37,14 @@ class RefreshListener:
     """The host's end. ``file``: the issuer's, for the ``ConfigError`` where it cannot listen at ``place``."""
 
     def __init__(self, place: Path, *, file: str = "issuer.toml") -> None:
-        self._socket = bind_at(place, socket.SOCK_DGRAM, file=file, key="issuer.refresh_socket")
+        self._held = contextlib.ExitStack()
+        self._socket = self._held.enter_context(
+            bind_at(place, socket.SOCK_DGRAM, file=file, key="issuer.refresh_socket")
+        )
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        self._held.close()
 
     def wait(self, timeout_s: float) -> str | None:
         """The next name that comes within this time; None if none does. It may be no provider's."""

@@ -12,6 +12,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -25,6 +26,7 @@ from queueing.agent.rpc.fields import FieldReader
 from queueing.agent.rpc.frames import MAX_MESSAGE_BYTES, frame
 from queueing.agent.server import MAX_CONNECTIONS
 from queueing.errors import ConfigError, PolicyDenied
+from queueing.files.socket_place import held_place
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.public_keys import PublicKey
 from tests.support.farm.farm import Farm, digests
@@ -261,14 +263,46 @@ async def test_a_second_agent_does_not_take_the_first_ones_socket(rig: AgentRig,
     await rig.sign(digests(1)[0])
 
 
+async def test_agents_that_start_at_once_leave_the_socket_to_the_first(
+    farm: Farm, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one starts when the first one has bound its socket, and not begun to serve; before, it took that one for a left one."""
+    leave_socket(path)
+    start = asyncio.start_unix_server
+
+    async def start_a_second_one_first(*arguments: Any, **named: Any) -> asyncio.Server:
+        monkeypatch.setattr(asyncio, "start_unix_server", start)
+        with pytest.raises(ConfigError, match="listens on this socket already"):
+            async with agent(farm, path, FailureLog()):
+                pass
+        return await start(*arguments, **named)
+
+    monkeypatch.setattr(asyncio, "start_unix_server", start_a_second_one_first)
+    async with agent(farm, path, FailureLog()):
+        await AgentRig(farm, path, FailureLog()).sign(digests(1)[0])
+
+
+async def test_an_agent_that_replaces_a_left_socket_does_so_alone(farm: Farm, path: Path) -> None:
+    """While another one does, it ends with an error, and touches nothing."""
+    leave_socket(path)
+    with held_place(path), pytest.raises(ConfigError, match="listens on this socket already"):
+        async with agent(farm, path, FailureLog()):
+            pass
+    assert path.is_socket()
+
+
+def leave_socket(path: Path) -> None:
+    """Bind a socket and leave its file, as a killed agent does."""
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+
+
 async def test_what_a_killed_agent_left_is_replaced(farm: Farm, path: Path) -> None:
     """A socket without a listener is replaced; any other file stays as it is."""
     async with agent(farm, path, FailureLog()):
         pass
     assert not path.exists()
-    left = socket.socket(socket.AF_UNIX)
-    left.bind(str(path))
-    left.close()
+    leave_socket(path)
     async with agent(farm, path, FailureLog()):
         await AgentRig(farm, path, FailureLog()).sign(digests(1)[0])
     path.write_text("a user's notes")
