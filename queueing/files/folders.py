@@ -83,6 +83,12 @@ def each_entry(folder: Path) -> Iterator[os.DirEntry[str]]:
         raise
 
 
+def names_of(folder: int) -> list[str]:
+    """Names of all that is in the folder of this descriptor, which may have another path by now. Raises ``OSError``."""
+    with os.scandir(folder) as found:
+        return sorted(entry.name for entry in found)
+
+
 def entries_below(folder: Path) -> list[Path]:
     """Paths of all that is in the folder and its subfolders, sorted; symbolic links are not followed. Raises ``OSError``."""
     found: list[Path] = []

@@ -2,6 +2,7 @@
 
 agent             ``sigmill agent``
 run               ``sigmill run``
+run_folder        private folder of one run, and those that killed runs left
 agent_options     options of both, and the settings that they describe
 tool_environment  environment and files by which tools find the agent
 openssl_provider  pkcs11-provider in OpenSSL's configuration

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -27,6 +26,7 @@ from workers.cli.tools.agent_options import (
 )
 from workers.cli.tools.child import FORWARDED, run_child
 from workers.cli.tools.key_notes import tell_of_keys, tell_of_missing_certificates
+from workers.cli.tools.run_folder import run_folder
 from workers.cli.tools.told_failures import tell_failures
 from workers.cli.tools.tool_environment import INSTALL_HINT, MODULE_VARIABLE, ToolEnvironment, client_module
 from workers.cli.tools.waiting import waiting_notes
@@ -106,12 +106,12 @@ async def _run(
 @contextlib.contextmanager
 def _private_folder() -> Iterator[Path]:
     """A folder of mode 0700 for the socket and the files of tools, within the block; raises ``ConfigError``."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="sigmill-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise _unusable_folder(error) from None
-    with folder as name:
-        yield Path(name)
+    with contextlib.ExitStack() as held:
+        try:
+            folder = held.enter_context(run_folder())
+        except OSError as error:
+            raise _unusable_folder(error) from None
+        yield folder
 
 
 def _unusable_folder(error: OSError) -> ConfigError:
