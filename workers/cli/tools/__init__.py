@@ -6,6 +6,7 @@ run_folder        private folder of one run, and those that killed runs left
 agent_options     options of both, and the settings that they describe
 tool_environment  environment and files by which tools find the agent
 openssl_provider  pkcs11-provider in OpenSSL's configuration
+openssl_engine    the engine pkcs11 in OpenSSL's configuration
 openssl_settings  configuration files of OpenSSL
 java_provider     the provider SunPKCS11 in the JVM's options
 child             the command that ``sigmill run`` runs

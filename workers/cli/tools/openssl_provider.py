@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from workers.cli.tools.openssl_settings import OpenSslSettings, quoted, read_text
-
-_DEFAULTS: Final = (Path("/etc/ssl/openssl.cnf"), Path("/etc/pki/tls/openssl.cnf"))
-"""OpenSSL's own file: of Debian, of Fedora."""
+from workers.cli.tools.openssl_settings import OpenSslSettings, included, quoted, used_file
 
 _NAME: Final = "pkcs11"
 _LIBRARY: Final = "pkcs11.so"
@@ -27,7 +23,7 @@ class OpenSslProvider:
     def __init__(self, provider: str, module: str, environment: Mapping[str, str]) -> None:
         self._provider = provider
         self._module = module
-        self._used = _used_file(environment)
+        self._used = used_file(environment)
         self._settings = OpenSslSettings(self._used, environment)
         self._start = self._settings.get("default", "openssl_conf") or "sigmill_init"
         self._providers = self._settings.get(self._start, "providers") or "sigmill_providers"
@@ -36,7 +32,7 @@ class OpenSslProvider:
 
     def lines(self) -> list[str]:
         """The configuration: the one in use, and behind it the provider in the section that has its providers."""
-        lines = [f".include {quoted(str(self._used))}"] if read_text(self._used) else []
+        lines = included(self._used)
         lines += ["[default]", f"openssl_conf = {self._start}", f"[{self._start}]"]
         lines += [f"providers = {self._providers}"]
         if not self._has_active():
@@ -74,11 +70,3 @@ class OpenSslProvider:
     def _is_pkcs11(self, name: str) -> bool:
         module = self._settings.get(self._named[name], "module") or name
         return name == _NAME or Path(module).name == _LIBRARY
-
-
-def _used_file(environment: Mapping[str, str]) -> Path:
-    """The file that OpenSSL reads; an empty OPENSSL_CONF says none, as /dev/null does."""
-    given = environment.get("OPENSSL_CONF")
-    if given is not None:
-        return Path(given or os.devnull).absolute()
-    return next((file for file in _DEFAULTS if os.path.exists(file)), _DEFAULTS[0])  # noqa: PTH110

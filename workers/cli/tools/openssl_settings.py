@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from queueing.files.folders import entries
+
+_DEFAULTS: Final = (Path("/etc/ssl/openssl.cnf"), Path("/etc/pki/tls/openssl.cnf"))
+"""OpenSSL's own file: of Debian, of Fedora."""
 
 _MOST_FILES: Final = 100
 """More are left out: files that include themselves have no end."""
@@ -95,6 +99,19 @@ class OpenSslSettings:
         if inside:
             return (self._environment if section == "ENV" else self.section(section)).get(own, "")
         return self.section(self._section).get(own) or self.section("default").get(own, "")
+
+
+def used_file(environment: Mapping[str, str]) -> Path:
+    """The file that OpenSSL reads; an empty OPENSSL_CONF says none, as /dev/null does."""
+    given = environment.get("OPENSSL_CONF")
+    if given is not None:
+        return Path(given or os.devnull).absolute()
+    return next((file for file in _DEFAULTS if os.path.exists(file)), _DEFAULTS[0])  # noqa: PTH110
+
+
+def included(file: Path) -> list[str]:
+    """The line that includes the file; none where there is nothing in it."""
+    return [f".include {quoted(str(file))}"] if read_text(file) else []
 
 
 def read_text(file: Path) -> str:

@@ -17,7 +17,9 @@ from typing import Final
 from queueing.agent.openpgp.gpg import FOLDER_VARIABLE
 from queueing.files.folders import entries, is_there
 from workers.cli.tools.java_provider import JavaProvider
+from workers.cli.tools.openssl_engine import OpenSslEngine
 from workers.cli.tools.openssl_provider import OpenSslProvider
+from workers.cli.tools.openssl_settings import included, used_file
 
 MODULE_VARIABLE: Final = "SIGMILL_PKCS11_MODULE"
 """Set for the command, for tools that want the module's path as an argument; set by a person, it names the module to use."""
@@ -84,8 +86,8 @@ class ToolEnvironment:
     def notes(self, environment: Mapping[str, str], command: Sequence[str]) -> list[str]:
         """Sentences about what of a person's own configuration cannot be kept, or keeps a tool from the agent."""
         provider = self._openssl_provider(environment)
-        note = None if provider is None else provider.note()
-        return [*([] if note is None else [note]), *self._java_provider(environment).notes(command)]
+        openssl = [None if provider is None else provider.note(), self._openssl_engine(environment).note()]
+        return [*filter(None, openssl), *self._java_provider(environment).notes(command)]
 
     def _path(self, environment: Mapping[str, str]) -> str:
         """PATH with a folder of our programs at its end, so that it hides none: cosign looks for its plugin there."""
@@ -96,17 +98,21 @@ class ToolEnvironment:
         return os.pathsep.join([environment.get("PATH") or os.defpath, str(folder)])
 
     def _openssl(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """A configuration that adds pkcs11-provider to the one that is in use: ``openssl -inkey pkcs11:…`` then works."""
-        provider = self._openssl_provider(environment)
-        if provider is None:
+        """A configuration that adds to the one in use what it lacks: pkcs11-provider for ``-inkey pkcs11:…``, the engine's module."""
+        provider, engine = self._openssl_provider(environment), self._openssl_engine(environment).lines()
+        if provider is None and not engine:
             return {}
+        lines = included(used_file(environment)) if provider is None else provider.lines()
         file = self.folder / "openssl.cnf"
-        file.write_text("\n".join(provider.lines()) + "\n", "utf-8", "surrogateescape")
+        file.write_text("\n".join([*lines, *engine]) + "\n", "utf-8", "surrogateescape")
         return {"OPENSSL_CONF": str(file)}
 
     def _openssl_provider(self, environment: Mapping[str, str]) -> OpenSslProvider | None:
         library = _installed(self.root, _PROVIDER)
         return None if library is None else OpenSslProvider(library, self.module, environment)
+
+    def _openssl_engine(self, environment: Mapping[str, str]) -> OpenSslEngine:
+        return OpenSslEngine(self.module, environment)
 
     def _java_provider(self, environment: Mapping[str, str]) -> JavaProvider:
         return JavaProvider(self.folder, self.module, environment)

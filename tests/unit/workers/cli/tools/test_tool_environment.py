@@ -72,6 +72,19 @@ def test_openssls_configuration_has_the_provider_and_java_another(folder: Path, 
     assert "security.provider.2=SunPKCS11" in (folder / "java.security").read_text()
 
 
+def test_openssls_engine_has_the_module_where_a_persons_configuration_has_another(
+    folder: Path, root: Path
+) -> None:
+    """Also without pkcs11-provider: theirs is included, and the module given again. One sentence tells it."""
+    used = folder / "used.cnf"
+    used.write_text("openssl_conf=i\n[i]\nengines=e\n[e]\npkcs11=p\n[p]\nMODULE_PATH=/hsm.so\n")
+    made = variables(folder, root, {"OPENSSL_CONF": str(used)})
+    lines = Path(made["OPENSSL_CONF"]).read_text().splitlines()
+    assert lines == [f'.include "{used}"', "[p]", 'MODULE_PATH = "/m.so"']
+    (note,) = tools(folder, root).notes({"OPENSSL_CONF": str(used)}, ["true"])
+    assert note.startswith("OpenSSL's engine pkcs11")
+
+
 def test_what_cannot_be_kept_of_a_persons_configuration_is_told(folder: Path, root: Path) -> None:
     """One sentence for each: the module of their own provider in OpenSSL, and their properties of Java on the command line."""
     (root / "lib/x86_64-linux-gnu/ossl-modules").mkdir()
