@@ -94,6 +94,7 @@ class ServerCertificate:
         for result in ("adopted", "refused"):  # rate() does not see the first increase of a new series
             self._reloads.labels(result)
         self._stamp = files.stamp()
+        self._refused: _Stamp | None = None
         self.context = self._newest = files.context()
         self.context.sni_callback = self._use_newest
 
@@ -104,17 +105,23 @@ class ServerCertificate:
             await asyncio.to_thread(self.reload_if_changed)
 
     def reload_if_changed(self) -> None:
-        """Load changed files. Where certificate and key do not fit each other, the old ones stay until the files change again."""
+        """Load changed files. Where they cannot be used, the old ones stay, and it is tried again at each look: what hindered may pass.
+
+        Certificate and key may not fit each other yet, and a process with no file descriptor left cannot read them for a while. That is
+        said once for a state of the files.
+        """
         stamp = self._files.stamp()
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         try:
             self._newest = self._files.context()
         except ConfigError as error:
-            self._reloads.labels("refused").inc()
-            log.error("https.certificate_refused", extra={"why": str(error)})
+            if stamp != self._refused:
+                self._refused = stamp
+                self._reloads.labels("refused").inc()
+                log.error("https.certificate_refused", extra={"why": str(error)})
             return
+        self._stamp, self._refused = stamp, None
         self._reloads.labels("adopted").inc()
         log.info("https.certificate_adopted")
 

@@ -146,6 +146,28 @@ def test_a_key_of_another_certificate_leaves_the_old_one(
     assert [record.message for record in caplog.records] == ["https.certificate_refused"]
 
 
+def test_files_that_could_not_be_read_for_a_while_are_read_again(
+    setup: CertificateSetup, others: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process without a descriptor left cannot open them. Else an authority that was removed then would be believed until a restart."""
+    made = setup.certificate()
+    setup.replace(others, "server.pem", "server.key")
+    with monkeypatch.context() as without:
+        without.setattr(TlsFiles, "context", unreadable)
+        made.reload_if_changed()
+        made.reload_if_changed()
+    assert setup.reloads() == (0, 1)
+    made.reload_if_changed()
+    made.reload_if_changed()
+    assert setup.reloads() == (1, 1)
+    assert seen_by(made, client_of(others), "127.0.0.1")
+
+
+def unreadable(files: TlsFiles) -> ssl.SSLContext:
+    """No context of these files."""
+    raise ConfigError(files.file, files.certificate_key, "cannot be used: Too many open files", "Wait.")
+
+
 def test_a_file_that_is_just_being_replaced_changes_nothing(setup: CertificateSetup, others: Path) -> None:
     """It is missing for a moment; the pair is adopted when both are there."""
     made = setup.certificate()
