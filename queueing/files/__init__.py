@@ -1,7 +1,7 @@
 """Files of a host: durable replacements, listings whose errors are raised, and bounded reading.
 
 attributes     extended attributes of a replaced file: ACLs, labels
-beneath        replace a file below a folder whose links are not followed
+beneath        replace or remove a file below a folder whose links are not followed
 checked_file   small files with the hash of their content
 drafts         drafts of files, and those that killed processes left
 durable_file   replace, create, copy or remove a file durably; make a folder

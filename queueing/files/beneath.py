@@ -73,6 +73,35 @@ def rewrite_beneath(
         raise OSError(error.errno, error.strerror, str(folder.joinpath(*names))) from error
 
 
+def remove_beneath(folder: Path, names: Sequence[str]) -> None:
+    """Remove the file ``folder/NAMES...``, and the folder around it if that is empty then; nothing where there is no such file.
+
+    ``folder`` itself may be a link; one below it is removed in the file's place, and not followed in the place of a folder. Raises
+    ``OSError`` with the file's path.
+    """
+    try:
+        with contextlib.ExitStack() as opened:
+            above = descriptor = _opened(opened, os.open(folder, _FOLDER))
+            for name in names[:-1]:
+                above, descriptor = (
+                    descriptor,
+                    _opened(opened, os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)),
+                )
+            os.unlink(names[-1], dir_fd=descriptor)
+            if len(names) > 1:
+                with contextlib.suppress(OSError):  # it has other files
+                    os.rmdir(names[-2], dir_fd=above)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder.joinpath(*names))) from error
+
+
+def _opened(stack: contextlib.ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
 def _rewrite_beneath(
     folder: Path,
     names: Sequence[str],

@@ -99,6 +99,8 @@ def export_record(  # noqa: PLR0913 - an option each
     signatures beside them: the tenant's own content. `sigmill audit verify` checks it offline. Run it on each host that
     serves the tenant. A worker may be writing meanwhile.
 
+    An earlier bundle in the folder is replaced where this one has all of its entries, and this one is refused otherwise.
+
     Each entry is held against its hash. What is damaged is exported as it is and named; `sigmill audit verify` finds it, too.
 
     Exit code 1 if an entry or a hash is damaged, 75 if this host has no checkpoint of the tenant, or if a sealer that was killed

@@ -241,7 +241,7 @@ def _limits(line: OriginLine) -> Iterator[str]:
         names = ", ".join(line.unread_files[:_NAMES]) + (", …" if line.unread > _NAMES else "")
         yield (
             f"warning: {counted(line.unread, 'file')} in its folder {agreed(line.unread, 'is', 'are')} no part of this log and range, as an"
-            f" earlier export leaves them, and not verified: {names}"
+            f" export that was killed leaves them, and not verified: {names}"
         )
     if line.minimum:
         yield removed_sentence(line.minimum)

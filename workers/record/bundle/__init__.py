@@ -1,6 +1,7 @@
 """A bundle: a part of a tenant's log as a folder that proves itself, which leaves the host.
 
 writer        a bundle from a log of this host, and the layout of its folder
+earlier       files of an earlier export into the folder of a new one
 others        names in a bundle that nothing reads
 reader        files of a bundle from an untrusted source
 verification  verification of a bundle, offline: its tree, and the meaning of its entries

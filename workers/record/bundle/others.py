@@ -24,14 +24,14 @@ _PARTS: Final = frozenset({"checkpoint", "items", "minimum", "origin", "range", 
 
 MOST_OTHERS: Final = 100
 MOST_UNREAD: Final = 20
-"""Names that are told, of a bundle and of each origin; an earlier export into the same folder leaves some."""
+"""Names that are told, of a bundle and of each origin; an export that was killed leaves some."""
 
 _DEEPEST: Final = 8
 """Folders above the deepest of our files, below ``tile``: ``entries``, six of an index, and ``NNN.p``."""
 
 _INDEX: Final = r"((?:x[0-9]{3}/){0,6}[0-9]{3})"
 _ITEMS: Final = re.compile(f"items/{_INDEX}")
-_TILE: Final = re.compile(rf"tile/(entries|[0-9])/{_INDEX}(?:\.p/[0-9]{{1,3}})?")
+_TILE: Final = re.compile(rf"tile/(entries|[0-9])/{_INDEX}(?:\.p/([0-9]{{1,3}}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,49 @@ def others_in(bundle: Path) -> Names:
 def unread_files(origin: Path, size: int, first: int, end: int) -> Names:
     """Files below ``items`` and ``tile`` of an origin that are no part of a log of ``size`` entries, of which ``first`` up to ``end`` are here; drafts of statements.
 
-    An earlier export into the same folder leaves such files. Of folders that lie deeper than ours only the top is named. Raises ``OSError``.
+    An export that was killed leaves such files. Of folders that lie deeper than ours only the top is named. Raises ``OSError``.
     """
-    unread = (
+    return _first(unread_names(origin, size, first, end), MOST_UNREAD)
+
+
+def unread_names(origin: Path, size: int, first: int, end: int) -> Iterator[str]:
+    """All names of which ``unread_files`` tells the first, in the order of the disk. Raises ``OSError``."""
+    return (
         name
         for name in _files(origin)
         if not (_is_items(name, first, end) or _is_tile(name, size, first, end))
     )
-    return _first(unread, MOST_UNREAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Stretch of its log, from entry ``first`` up to ``end`` (exclusive), of a file that an export writes; whether entries or items are in it.
+
+    Of items no more than their bundle of 256 is known: ``end`` is the entry behind the first one of it.
+    """
+
+    first: int
+    end: int
+    has_entries: bool
+
+
+def place_of(name: str) -> Place | None:
+    """Place of a file below ``items`` or ``tile`` by its name; None for a name that no export gives."""
+    items, tile = _ITEMS.fullmatch(name), _TILE.fullmatch(name)
+    if items is not None:
+        index = _index(items[1])
+        first = index * WIDTH
+        return Place(first, first + 1, has_entries=True) if name == f"items/{index_path(index)}" else None
+    if tile is None:
+        return None
+    kind, index, width = tile[1], _index(tile[2]), int(tile[3] or WIDTH)
+    if not 0 < width <= WIDTH:
+        return None
+    has_entries = kind == "entries"
+    level = 0 if has_entries else int(kind)
+    first, end = index * WIDTH ** (level + 1), (index * WIDTH + width) * WIDTH**level
+    ours = bundle_path(index, width) if has_entries else tile_path(level, index, width)
+    return Place(first, end, has_entries) if name == ours else None
 
 
 def _first(names: Iterable[str], most: int) -> Names:

@@ -29,6 +29,7 @@ from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.notes import MAX_NOTE_BYTES, read_note
 from queueing.transparency.receipts import tenant_of_origin
 from queueing.transparency.tiles import WIDTH, bundle_path, encode_bundle, index_path, tile_path, tiles_of
+from workers.record.bundle.earlier import check_covered, remove_replaced
 from workers.record.bundle.others import ORIGIN_FOLDER, README
 from workers.record.exchange import STATEMENTS, statement_files
 from workers.record.integrity.blocks import DamagedPlace, damage_of_block
@@ -106,7 +107,7 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     """Write the entries from ``from_ms`` to ``to_ms`` (exclusive; Unix ms) with their proof below ``out``.
 
     The range goes from the first entry of this time to the last one, and has all in between, whatever their clock said.
-    Each entry is held against its hash. O(entries of the range). Raises ``FolderOfAnother``, ``EntriesRemoved`` where retention has removed all of it, or a part
+    Each entry is held against its hash. O(entries of the range). Raises ``FolderOfAnother``, ``OtherEntries``, ``EntriesRemoved`` where retention has removed all of it, or a part
     meanwhile, ``GivenUp``, ``ProofInvalid`` where the log's files are damaged, or ``OSError``.
     """
     note = read_regular(log_folder / "checkpoint", largest_bytes=MAX_NOTE_BYTES)
@@ -120,10 +121,12 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
     end = min(-(-end // WIDTH) * WIDTH, checkpoint.size)
     _check_tenant(out, tenant_of_origin(checkpoint.origin))
     folder = _OriginFolder(out, checkpoint.origin.rpartition("/")[2])
+    written = range(first, max(first, end))
+    check_covered(out, folder.origin, checkpoint.size, written)
     folder.write("origin", f"{checkpoint.origin}\n".encode())
     hashes = StoredHashes(log_folder)
     _write_tiles(folder, hashes, checkpoint.size, first // WIDTH, -(-end // WIDTH))
-    damage = _write_entries(folder, stored, hashes, range(first, end))
+    damage = _write_entries(folder, stored, hashes, written)
     _write_items(folder, stored, first, end)
     for statement in statement_files(log_folder):
         folder.write(f"{STATEMENTS}/{statement.name}", read_whole(statement))
@@ -132,9 +135,12 @@ def export(log_folder: Path, out: Path, *, from_ms: int = 0, to_ms: int | None =
         raise GivenUp(f"{checkpoint.origin} was given up for another record")
     replace_beneath(out, (README,), _README_TEXT.encode(), sync=True)
     folder.write("minimum", f"{stored.minimum}\n".encode())
-    folder.write("range", f"{first} {max(first, end)}\n".encode())
+    folder.write("range", f"{written.start} {written.stop}\n".encode())
     folder.write("checkpoint", note, sync=True)
-    return Exported(checkpoint, first, max(first, end), stored.minimum, tuple(damage), stored.rows_with_more)
+    remove_replaced(out, folder.origin, checkpoint.size, written)
+    return Exported(
+        checkpoint, written.start, written.stop, stored.minimum, tuple(damage), stored.rows_with_more
+    )
 
 
 def _check_tenant(out: Path, tenant: str) -> None:

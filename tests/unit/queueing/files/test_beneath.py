@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from queueing.files.beneath import replace_beneath, rewrite_beneath
+from queueing.files.beneath import remove_beneath, replace_beneath, rewrite_beneath
 from queueing.files.drafts import sweep
 
 
@@ -123,3 +123,26 @@ def test_what_fails_leaves_no_part_and_no_open_descriptor(folder: Path) -> None:
             replace_beneath(folder, names, b"ours")
     assert len([*Path("/proc/self/fd").iterdir()]) == before
     assert {place.name for place in folder.iterdir()} == {"file", "taken"}
+
+
+@pytest.mark.parametrize("names", [("lnk", "x"), ("real", "lnk", "x")])
+def test_nothing_is_removed_behind_a_link(folder: Path, outside: Path, names: tuple[str, ...]) -> None:
+    """The error names the file."""
+    (folder / "real").mkdir()
+    for place in (folder, folder / "real"):
+        (place / "lnk").symlink_to(outside)
+    with pytest.raises(OSError, match="x"):
+        remove_beneath(folder, names)
+    assert content(outside) == {"x": b"theirs"}
+
+
+def test_a_file_is_removed_and_the_folder_that_is_empty_then(folder: Path, outside: Path) -> None:
+    """One with other files stays, as does what a link leads to; a file that is not there is no error."""
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "x").symlink_to(outside / "x")
+    (folder / "a" / "y").touch()
+    (folder / "z").touch()
+    for names in (("a", "b", "x"), ("a", "b", "x"), ("a", "no", "x"), ("z",)):
+        remove_beneath(folder, names)
+    assert [str(each.relative_to(folder)) for each in sorted(folder.rglob("*"))] == ["a", "a/y"]
+    assert content(outside) == {"x": b"theirs"}
