@@ -12,6 +12,7 @@ stored_entries  entries and item rows, read from those files
 pruning        old volumes are removed
 retention      folder: files that say how old entries are, how long they are kept, and which are still there
 bundle         folder: parts of a log that prove themselves: written, read, verified, searched
+disk           folder: what is in the place of its files, and is none
 integrity      folder: damage in the files of a log, found by its own hashes
 folder         files that say what a record is and how far it is sealed; its layout
 published      published checkpoints

@@ -25,6 +25,7 @@ from queueing.files.folders import entries, is_there, regular_entries
 from queueing.files.regular_file import NOT_A_FILE, read_regular
 from queueing.protocol.names import Name
 from queueing.transparency.origin_statements import verify_statement
+from workers.record.disk.misplaced import replace_by_rename
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,11 +162,12 @@ class StatementRequests:
             _replace(path, msgspec.msgpack.encode(request))
 
     def forget_other_keys(self, epoch_key: bytes) -> None:
-        """Remove the requests of sealers that are no more. Raises ``OSError``."""
+        """Remove the requests of sealers that are no more; a folder stays. Raises ``OSError``."""
         ours = f"+{key_name(epoch_key)}"
         for path in entries(self._requests, missing_ok=True):
             if not path.name.endswith(ours):
-                path.unlink(missing_ok=True)
+                with suppress(IsADirectoryError):
+                    path.unlink(missing_ok=True)
 
     def tenants(self) -> set[str]:
         """Tenants of unanswered requests, by the names of the files; changes nothing. Raises ``OSError``."""
@@ -216,7 +218,4 @@ class StatementRequests:
 
 def _replace(path: Path, data: bytes) -> None:
     """Replace atomically, not durably: a sealer writes it again at its start."""
-    beside = path.with_name("new")
-    beside.unlink(missing_ok=True)  # to open a pipe there would wait
-    beside.write_bytes(data)
-    beside.replace(path)
+    replace_by_rename(path, data, draft="new")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
 from queueing.files.folders import entries, is_there
-from queueing.files.regular_file import read_regular
+from queueing.files.regular_file import NOT_A_FILE, read_regular
 from queueing.protocol.names import is_name
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.merkle import HASH_BYTES
 from queueing.transparency.notes import MAX_NOTE_BYTES, read_note
+from workers.record.disk.misplaced import make_way, replace_by_rename
 from workers.record.exchange import Head
 from workers.record.folder import LOGS_NAME, read_sealed
 from workers.record.retention.clock import FILE_NAME as CLOCK
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from workers.record.volumes import Position
 
+_CHECKPOINT: Final = "checkpoint"
+
 
 def published_heads(folder: Path) -> dict[str, Head]:
     """Head of each tenant's checkpoint in this folder of a record; a log whose checkpoint cannot be read has none.
@@ -31,10 +33,16 @@ def published_heads(folder: Path) -> dict[str, Head]:
     heads: dict[str, Head] = {}
     logs = folder / LOGS_NAME
     for tenant in sorted(tenants_of(logs)) if is_there(logs) else []:
-        with suppress(RecordDamaged):
+        try:
             checkpoint = published_checkpoint(logs / tenant)
-            if checkpoint is not None:
-                heads[tenant] = Head.of(checkpoint)
+        except RecordDamaged:
+            continue
+        except OSError as error:
+            if error.errno not in NOT_A_FILE:
+                raise
+            continue
+        if checkpoint is not None:
+            heads[tenant] = Head.of(checkpoint)
     return heads
 
 
@@ -46,7 +54,7 @@ def tenants_of(folder: Path) -> set[str]:
 def published_checkpoint(folder: Path) -> Checkpoint | None:
     """Head that was published of the log in this folder; None where there is none. Raises ``RecordDamaged``, or ``OSError``."""
     try:
-        data = read_regular(folder / "checkpoint", largest_bytes=MAX_NOTE_BYTES)
+        data = read_regular(folder / _CHECKPOINT, largest_bytes=MAX_NOTE_BYTES)
     except FileNotFoundError:
         return None
     if not data.strip(b"\0"):
@@ -54,7 +62,21 @@ def published_checkpoint(folder: Path) -> Checkpoint | None:
     try:
         return read_checkpoint(read_note(data).text)
     except ProofInvalid:
-        raise RecordDamaged(f"{folder / 'checkpoint'} cannot be read") from None
+        raise RecordDamaged(f"{folder / _CHECKPOINT} cannot be read") from None
+
+
+def checkpoint_to_continue(folder: Path) -> Checkpoint | None:
+    """Head as ``published_checkpoint`` has it, for the sealer; a pipe, a folder or a huge file in its place is put out of the way, and told.
+
+    That costs what a checkpoint costs that a power cut took: a new one is signed. Raises ``RecordDamaged``, or ``OSError``.
+    """
+    try:
+        return published_checkpoint(folder)
+    except OSError as error:
+        if error.errno not in NOT_A_FILE:
+            raise
+    make_way(folder / _CHECKPOINT)
+    return None
 
 
 def is_made_again(folder: Path, tenant: str) -> bool:
@@ -96,8 +118,4 @@ def _hashes(log: Path) -> int:
 
 def publish_checkpoint(folder: Path, note: bytes) -> None:
     """Replace atomically, not durably: after a crash the log is made again to at least what was sealed."""
-    path = folder / "checkpoint"
-    beside = path.with_name(f"{path.name}.new")
-    beside.unlink(missing_ok=True)  # to open a pipe there would wait
-    beside.write_bytes(note)
-    beside.replace(path)
+    replace_by_rename(folder / _CHECKPOINT, note, draft=f"{_CHECKPOINT}.new")

@@ -41,12 +41,12 @@ from workers.record.folder import (
 from workers.record.follower import READERS, Gap, LogFollower, Place, other_log, segment_head
 from workers.record.gaps.telling import SkippedRecord
 from workers.record.pruning import Pruning
-from workers.record.published import publish_checkpoint, published_checkpoint, tenants_of
+from workers.record.published import checkpoint_to_continue, publish_checkpoint, tenants_of
 from workers.record.receipts.requests import ReceiptRequests
 from workers.record.retention.clock import FILE_NAME as CLOCK
 from workers.record.retention.marks import FILE_NAME as MARKS
 from workers.record.sequencer import Sequencer
-from workers.record.volumes import RecordDamaged, TenantLog
+from workers.record.volumes import RecordDamaged, TenantLog, make_way_for_folder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -107,7 +107,7 @@ class Sealer:
         self._published = {
             tenant: checkpoint
             for tenant in tenants_of(self._logs_folder)
-            if (checkpoint := published_checkpoint(self._logs_folder / tenant)) is not None
+            if (checkpoint := checkpoint_to_continue(self._logs_folder / tenant)) is not None
         }
         for tenant, published in self._published.items():
             if published.origin != self.origin.of(tenant):
@@ -252,7 +252,9 @@ class Sealer:
         self._unsigned.add(tenant)
         log = self._logs.get(tenant)
         if log is None:
-            log = self._logs[tenant] = TenantLog(self._logs_folder / tenant)
+            folder = self._logs_folder / tenant
+            make_way_for_folder(folder)
+            log = self._logs[tenant] = TenantLog(folder)
         return log
 
     def _check_published(self, tenant: str, log: TenantLog) -> None:

@@ -28,6 +28,7 @@ from queueing.files.folders import entries, is_there
 from queueing.files.regular_file import regular_descriptor
 from queueing.transparency.merkle import HASH_BYTES, TreeEdge, leaf_hash
 from queueing.transparency.tiles import HEIGHT, WIDTH
+from workers.record.disk.misplaced import make_way
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,19 +150,23 @@ class TenantLog:
     def cut(self) -> None:
         """Cut the files to this position: what is behind it was written after the last sync.
 
-        Raises ``RecordDamaged`` where synced bytes are missing, or ``OSError``.
+        Anything else than a file, in a place where nothing was synced, is put out of the way (``make_way``). Raises
+        ``RecordDamaged`` where synced bytes are missing, or ``OSError``.
         """
         size = self._edge.size
         # A volume that begins exactly at the end has no bytes yet; the one before it is whole.
         volume, inside = divmod(size, VOLUME)
         # Hashes first: a reader who sees no entry sees no hash, and knows that both are made again.
+        if not inside:
+            make_way_for_folder(self.folder)
         lengths = {"level0": inside * HASH_BYTES, "entries": self._entry_bytes, "items": self._item_bytes}
         for kind, length in lengths.items():
             if inside and length and not is_there(self.folder / kind / f"{volume:06d}.bin"):
                 raise RecordDamaged(f"{self.folder / kind}/{volume:06d}.bin is missing")
+            make_way_for_folder(self.folder / kind)
             for number, file in volumes_of(self.folder / kind):
                 if number > volume:
-                    file.unlink()
+                    _remove(file)
                 elif number == volume:
                     _cut(file, length if inside else 0)
         for file in entries(self.folder, suffix=".bin", missing_ok=True):
@@ -195,11 +200,28 @@ def _sync(path: Path) -> None:
 
 
 def _cut(path: Path, length: int) -> None:
-    """Cut a file. Something else in its place, such as a pipe, is removed before anything was synced, and damage after that."""
-    found = path.stat()
-    if found.st_size < length or (length and not stat.S_ISREG(found.st_mode)):
-        raise RecordDamaged(f"{path} has {found.st_size} bytes, and {length} were synced")
-    if not stat.S_ISREG(found.st_mode):
+    """Cut a file. Something else in its place, such as a pipe, is put out of the way before anything was synced, and damage after that."""
+    try:
+        found = path.stat()
+        size, regular = found.st_size, stat.S_ISREG(found.st_mode)
+    except FileNotFoundError:  # a link to nothing
+        size, regular = 0, False
+    if size < length or (length and not regular):
+        raise RecordDamaged(f"{path} has {size} bytes, and {length} were synced")
+    if regular:
+        os.truncate(path, length)
+    else:
+        make_way(path)
+
+
+def _remove(path: Path) -> None:
+    if stat.S_ISDIR(path.lstat().st_mode):
+        make_way(path)
+    else:
         path.unlink()
-        return
-    os.truncate(path, length)
+
+
+def make_way_for_folder(folder: Path) -> None:
+    """Put out of the way what has the name of the folder and is none; nothing where there is nothing. Raises ``OSError``."""
+    if not is_there(folder) or not stat.S_ISDIR(folder.stat().st_mode):
+        make_way(folder)

@@ -195,6 +195,12 @@ EVENTS: Final[dict[str, LogEvent]] = {
         ("origin", "segment", "tenants"),
     ),
     "record.closed": LogEvent("info", "The sealer has made all durable, and ends.", ("origin",)),
+    "record.misplaced": LogEvent(
+        "error",
+        "Something that is no file was in the place of a file or folder of the record: it is now called `kept_as`, beside it, or was removed where it was a pipe, a"
+        " socket or a device. Sealing continues. Find out what put it there.",
+        ("file", "kept_as"),
+    ),
     "record.failed": LogEvent(
         "error",
         "The record cannot be written or the write-ahead log not be read; sealing begins again from what was durable. Signing"

@@ -15,6 +15,7 @@ from queueing.files.durable_file import make_folder
 from queueing.files.folders import entries
 from queueing.files.regular_file import read_regular
 from queueing.protocol.names import Name
+from workers.record.disk.misplaced import replace_by_rename
 from workers.record.exchange import SEALER_FOLDER
 
 if TYPE_CHECKING:
@@ -94,9 +95,8 @@ class ReceiptOutbox:
             raise OutboxFull
         numbers = [int(file.name[:20]) for file in files if file.name[:20].isdecimal()]
         self._next = max(self._next, *numbers, 0) + 1
-        beside = self._folder / "new"
-        beside.write_bytes(msgspec.msgpack.encode(_File(tenant=tenant, receipts=receipts)))
-        beside.replace(self._folder / f"{self._next:020d}+{tenant}")
+        data = msgspec.msgpack.encode(_File(tenant=tenant, receipts=receipts))
+        replace_by_rename(self._folder / f"{self._next:020d}+{tenant}", data, draft="new")
 
     def files(self) -> list[OutboxFile]:
         """Files that wait to be published, the oldest first. Raises ``OSError``."""

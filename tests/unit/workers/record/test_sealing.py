@@ -191,7 +191,7 @@ def test_a_file_that_cannot_be_read_is_named_to_the_operator(
     state_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     seal(state_dir)
-    file = log_folder(state_dir, "acme") / "checkpoint"
+    file = state_dir / FOLDER_NAME / "sealed"
     file.unlink()
     file.mkdir()
     seal(state_dir, waits=1)
