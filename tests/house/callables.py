@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.house.sources import constructors_of, tree_of
+from tests.house.sources import constructors_of, nodes_of, tree_of
 
 _Names = Mapping[str, tuple[str, str]]
 """Name in a module -> the module and the name there where it is defined."""
@@ -40,7 +40,7 @@ def _module_name(root: Path, file: Path) -> str:
 
 def _names_in(module: str, file: Path) -> _Names:
     names: dict[str, tuple[str, str]] = {}
-    for node in ast.walk(tree_of(file)):
+    for node in nodes_of(file):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {each.asname or each.name: (node.module, each.name) for each in node.names}
         elif isinstance(node, ast.ClassDef):
@@ -63,7 +63,7 @@ def _callable_types(modules: Mapping[str, Path], names: Mapping[str, _Names]) ->
     found = {
         (module, node.name)
         for module, file in modules.items()
-        for node in ast.walk(tree_of(file))
+        for node in nodes_of(file)
         if isinstance(node, ast.ClassDef) and _is_callable_protocol(node)
     }
     while True:
@@ -105,7 +105,7 @@ def _parameters(file: Path) -> Iterator[tuple[str, str, ast.expr]]:
         for parameter in (*made.args.posonlyargs, *made.args.args, *made.args.kwonlyargs):
             if parameter.annotation is not None:
                 yield owner.name, parameter.arg, parameter.annotation
-    for made_class in ast.walk(tree_of(file)):
+    for made_class in nodes_of(file):
         if isinstance(made_class, ast.ClassDef) and _is_made_of_fields(made_class):
             for field in made_class.body:
                 if (

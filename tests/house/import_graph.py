@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
+
+from tests.house.sources import tree_of
 
 PACKAGES: Final = ("queueing", "workers", "bench", "ops", "tests")
 
 COMMAND_THAT_RUNS_THE_BENCHMARK: Final = "workers.cli.processes.bench"
 """The one module of workers that imports bench, inside the command; bench starts workers."""
+
+_BLOCKS: Final = ("body", "orelse", "handlers", "finalbody", "cases")
+"""Fields of a statement with further statements."""
 
 Graph = Mapping[str, set[str]]
 
@@ -23,30 +28,39 @@ def module_name(root: Path, file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_at_run_time(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """All imports under ``node``, inside functions as well, but for those that only type checkers read."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import | ast.ImportFrom):
-            yield child
-        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            for other in child.orelse:
-                yield from imports_at_run_time(other)
-        else:
-            yield from imports_at_run_time(child)
+def imports_at_run_time(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All imports, inside functions as well, but for those that only type checkers read."""
+    return _imports(tree.body, for_types=False)
 
 
-def all_imports(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """All imports under ``node``, those for type checkers included."""
-    return (child for child in ast.walk(node) if isinstance(child, ast.Import | ast.ImportFrom))
+def all_imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All imports, those for type checkers included."""
+    return _imports(tree.body, for_types=True)
 
 
-def graph_of(root: Path, imports: Callable[[ast.AST], Iterator[ast.Import | ast.ImportFrom]]) -> Graph:
+def _imports(statements: Iterable[ast.AST], *, for_types: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Imports in these statements and in those that they hold. Expressions, most of a tree, hold none."""
+    for statement in statements:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            yield statement
+            continue
+        hidden = not for_types and isinstance(statement, ast.If) and _is_for_types(statement.test)
+        for name in _BLOCKS:
+            if not (hidden and name == "body"):
+                yield from _imports(getattr(statement, name, ()), for_types=for_types)
+
+
+def _is_for_types(test: ast.expr) -> bool:
+    return any(getattr(node, "id", getattr(node, "attr", "")) == "TYPE_CHECKING" for node in ast.walk(test))
+
+
+def graph_of(root: Path, imports: Callable[[ast.Module], Iterator[ast.Import | ast.ImportFrom]]) -> Graph:
     """For each module below ``root``, those that are in its imports."""
     files = {module_name(root, file): file for package in PACKAGES for file in (root / package).rglob("*.py")}
     graph: dict[str, set[str]] = {}
     for name, file in files.items():
         found: set[str] = set()
-        for statement in imports(ast.parse(file.read_text())):
+        for statement in imports(tree_of(file)):
             if isinstance(statement, ast.Import):
                 found.update(alias.name for alias in statement.names)
             elif statement.module:

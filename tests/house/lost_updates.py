@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
-def lost_updates(tree: ast.Module) -> list[int]:
+def lost_updates(nodes: Iterable[ast.AST]) -> list[int]:
     """Lines of ``a.b += await …``, ``a[b] += await …``, and of ``a.b = f(a.b, await …)``, in order."""
-    return sorted(node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt) and _is_lost(node))
+    return sorted(node.lineno for node in nodes if isinstance(node, ast.stmt) and _is_lost(node))
 
 
 def _is_lost(node: ast.stmt) -> bool:

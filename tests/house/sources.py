@@ -37,21 +37,27 @@ def tree_of(file: Path) -> ast.Module:
     return ast.parse(file.read_text())
 
 
+@cache
+def nodes_of(file: Path) -> tuple[ast.AST, ...]:
+    """All nodes of its syntax tree: a walk takes longer than the parser, and most rules need one."""
+    return tuple(ast.walk(tree_of(file)))
+
+
 def modules_in(folder: Path) -> list[Path]:
     """Its modules but for the package's own."""
     return [file for file in folder.glob("*.py") if file.name != "__init__.py"]
 
 
-def docstring_heads(file: Path) -> list[str]:
+@cache
+def docstring_heads(file: Path) -> tuple[str, ...]:
     """First line of each docstring."""
-    tree = tree_of(file)
-    texts = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, (ast.Module, *_NAMED))]
-    return [text.splitlines()[0] for text in texts if text]
+    texts = [ast.get_docstring(node) for node in nodes_of(file) if isinstance(node, (ast.Module, *_NAMED))]
+    return tuple(text.splitlines()[0] for text in texts if text)
 
 
 def constructors_of(file: Path) -> Iterator[tuple[ast.ClassDef, ast.FunctionDef]]:
     """Classes and the constructors that are written out in them."""
-    for owner in ast.walk(tree_of(file)):
+    for owner in nodes_of(file):
         if isinstance(owner, ast.ClassDef):
             for made in owner.body:
                 if isinstance(made, ast.FunctionDef) and made.name == "__init__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from tests.house.sources import (
     RELATIVE,
     docstring_heads,
     modules_in,
+    nodes_of,
     sources_of,
     tree_of,
 )
@@ -86,21 +89,29 @@ def words_of(name: str) -> set[str]:
     return {word.capitalize() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 
-@pytest.mark.parametrize("folder", [*FOLDERS, *BESIDE], ids=shown)
-def test_a_folder_has_at_most_fifteen_modules(folder: Path) -> None:
+def breaches(paths: Iterable[Path], find: Callable[[Path], object]) -> dict[str, object]:
+    """Findings of a rule by path; empty where it holds. A test of each path apart would cost more than most rules."""
+    return {shown(path): found for path in paths if (found := find(path))}
+
+
+def test_a_folder_has_at_most_fifteen_modules() -> None:
     """More than fifteen modules in a folder are two subjects."""
-    assert len(modules_in(folder)) <= MOST_MODULES
+    counted = {shown(folder): len(modules_in(folder)) for folder in (*FOLDERS, *BESIDE)}
+    assert not {folder: count for folder, count in counted.items() if count > MOST_MODULES}
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
-def test_a_package_lists_its_modules_and_what_it_never_imports(folder: Path) -> None:
-    """The docstring of a package names each module and folder in it, and the imports that are forbidden to it."""
-    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+def unlisted(folder: Path) -> list[str]:
+    """Modules and folders that the docstring of a package lacks, and the ban of imports if it lacks that."""
+    text = ast.get_docstring(tree_of(folder / "__init__.py")) or ""
     modules = {file.stem for file in folder.glob("*.py")} - {"__init__", "__main__"}
     folders = {entry.name for entry in folder.iterdir() if (entry / "__init__.py").exists()}
     missing = sorted(name for name in modules | folders if not re.search(rf"\b{name}\b", text))
-    assert not missing
-    assert re.search(r"never imports?\b", text, re.IGNORECASE)
+    return missing + ([] if re.search(r"never imports?\b", text, re.IGNORECASE) else ["never imports"])
+
+
+def test_a_package_lists_its_modules_and_what_it_never_imports() -> None:
+    """The docstring of a package names each module and folder in it, and the imports that are forbidden to it."""
+    assert not breaches(FOLDERS, unlisted)
 
 
 _BAN = re.compile(
@@ -119,22 +130,28 @@ def banned_in(text: str) -> list[str]:
     ]
 
 
-def imports_of(file: Path) -> set[str]:
+@cache
+def imports_of(file: Path) -> frozenset[str]:
     """Modules that it names in imports, and the packages around them."""
     names = {
         f"{statement.module}.{each.name}" if isinstance(statement, ast.ImportFrom) else each.name
         for statement in all_imports(tree_of(file))
         for each in statement.names
     }
-    return {".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)}
+    return frozenset(
+        ".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)
+    )
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
-def test_a_package_does_not_import_what_its_docstring_bans(folder: Path) -> None:
-    """Neither do its modules, nor those of the folders in it."""
+def banned_imports(folder: Path) -> dict[str, object]:
+    """Imports that the docstring of the package bans, by file."""
     banned = set(banned_in(ast.get_docstring(tree_of(folder / "__init__.py")) or ""))
-    found = {shown(file): banned & imports_of(file) for file in folder.rglob("*.py")}
-    assert not {file: names for file, names in found.items() if names}
+    return breaches(folder.rglob("*.py"), lambda file: banned & imports_of(file)) if banned else {}
+
+
+def test_a_package_does_not_import_what_its_docstring_bans() -> None:
+    """Neither do its modules, nor those of the folders in it."""
+    assert not breaches(FOLDERS, banned_imports)
 
 
 def test_a_ban_is_read_from_a_docstring() -> None:
@@ -144,22 +161,29 @@ def test_a_ban_is_read_from_a_docstring() -> None:
     assert banned_in("Must never import ``queueing.client`` above this folder.") == []
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=shown)
-def test_no_class_or_module_has_a_retired_name(file: Path) -> None:
+_RETIRED_WORDS = frozenset(word for word in RETIRED_WORDS if len(words_of(word)) == 1)
+
+
+def retired_names(file: Path) -> list[str]:
+    """Names of the module and its classes that are retired, or have a word that is."""
+    names = [file.stem, *(node.name for node in nodes_of(file) if isinstance(node, ast.ClassDef))]
+    return [name for name in names if words_of(name) & _RETIRED_WORDS or name in RETIRED_WORDS]
+
+
+def test_no_class_or_module_has_a_retired_name() -> None:
     """Classes and modules are named by the field's words, or by those of docs/glossary.md."""
-    names = [
-        file.stem,
-        *(node.name for node in ast.walk(tree_of(file)) if isinstance(node, ast.ClassDef)),
-    ]
-    retired = {word for word in RETIRED_WORDS if len(words_of(word)) == 1}
-    assert not [name for name in names if words_of(name) & retired or name in RETIRED_WORDS]
+    assert not breaches(SOURCES, retired_names)
 
 
-@pytest.mark.parametrize("file", PROSE, ids=shown)
-def test_no_text_has_retired_prose(file: Path) -> None:
-    """Code, comments, documentation and runbooks say in the field's words what a private language said before."""
+def retired_prose(file: Path) -> list[str]:
+    """Lines with it, numbered."""
     lines = enumerate(file.read_text().splitlines(), start=1)
-    assert not [f"{number}: {line.strip()}" for number, line in lines if _RETIRED_PROSE.search(line)]
+    return [f"{number}: {line.strip()}" for number, line in lines if _RETIRED_PROSE.search(line)]
+
+
+def test_no_text_has_retired_prose() -> None:
+    """Code, comments, documentation and runbooks say in the field's words what a private language said before."""
+    assert not breaches(PROSE, retired_prose)
 
 
 @pytest.mark.parametrize(
@@ -178,16 +202,19 @@ def test_values_and_parts_of_words_are_no_retired_prose(line: str) -> None:
     assert not _RETIRED_PROSE.search(line)
 
 
-@pytest.mark.parametrize("file", [*SOURCES, *OPS], ids=shown)
-def test_a_docstring_begins_with_the_thing_itself(file: Path) -> None:
+def heads_that(pattern: re.Pattern[str]) -> Callable[[Path], list[str]]:
+    """Finds the docstring heads of a file that begin so."""
+    return lambda file: [head for head in docstring_heads(file) if pattern.match(head)]
+
+
+def test_a_docstring_begins_with_the_thing_itself() -> None:
     """'Circuit breaker of one token.', and never 'What …' or 'Where …', which state a riddle."""
-    assert not [head for head in docstring_heads(file) if RELATIVE.match(head)]
+    assert not breaches([*SOURCES, *OPS], heads_that(RELATIVE))
 
 
-@pytest.mark.parametrize("file", [*SOURCES, *OPS], ids=shown)
-def test_a_docstring_can_be_read_without_the_one_before_it(file: Path) -> None:
+def test_a_docstring_can_be_read_without_the_one_before_it() -> None:
     """'The same for one server.' or 'Its page.' says nothing in a traceback, and 'None.' nothing anywhere."""
-    assert not [head for head in docstring_heads(file) if ELSEWHERE.match(head)]
+    assert not breaches([*SOURCES, *OPS], heads_that(ELSEWHERE))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +231,7 @@ def test_no_class_of_a_unit_test_is_named_as_a_scene() -> None:
     classes = [
         (shown(file), node.name)
         for file in [*units, *(ROOT / "tests" / "support").rglob("*.py")]
-        for node in ast.walk(tree_of(file))
+        for node in nodes_of(file)
         if isinstance(node, ast.ClassDef)
     ]
     assert not [each for each in classes if words_of(each[1]) & {*STAGES}]
@@ -308,7 +335,7 @@ def test_a_sleep_is_found_however_it_is_written(line: str) -> None:
 def test_no_update_reads_before_it_waits() -> None:
     """What is awaited has a name first: ``count = await …``, then ``self.count += count``."""
     assert not {
-        shown(file): lines for file in (*SOURCES, *OPS, *TESTS) if (lines := lost_updates(tree_of(file)))
+        shown(file): lines for file in (*SOURCES, *OPS, *TESTS) if (lines := lost_updates(nodes_of(file)))
     }
 
 
@@ -328,4 +355,4 @@ def test_no_update_reads_before_it_waits() -> None:
 )
 def test_an_update_is_found_however_it_is_written(line: str, found: list[int]) -> None:
     """As one of an attribute or of an item, which other tasks can write; a local variable is one task's."""
-    assert lost_updates(ast.parse(f"async def f(self):\n    {line}")) == found
+    assert lost_updates(ast.walk(ast.parse(f"async def f(self):\n    {line}"))) == found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,25 @@ PAGES = sorted(
 PATH = re.compile(r"`((?:queueing|workers|bench|tests|ops|docs)/[\w./*-]+)`")
 METHOD = re.compile(r"``([A-Z]\w*[a-z]\w*)\.(\w+)``")
 FUNCTION = re.compile(r"``(_?[a-z]\w+)`` in\s+``([\w/]+\.py)``")
-HEADS = {
-    file: ast.get_docstring(ast.parse(file.read_text())) or ""
-    for package in ("queueing", "workers", "bench")
-    for file in sorted((ROOT / package).rglob("*.py"))
-}
-"""Docstring of each module that is shipped."""
-
 INDEX = ROOT / "docs" / "adr" / "README.md"
+
+
+@cache
+def heads() -> dict[Path, str]:
+    """Docstring of each module that is shipped."""
+    return {
+        file: ast.get_docstring(ast.parse(file.read_text())) or ""
+        for package in ("queueing", "workers", "bench")
+        for file in sorted((ROOT / package).rglob("*.py"))
+    }
+
+
+@cache
+def names_of_tests() -> set[str]:
+    """Names of all test modules, and of all test functions."""
+    files = list(ROOT.glob("tests/**/test_*.py"))
+    functions = {name for file in files for name in re.findall(r"def (test_\w+)\(", file.read_text())}
+    return functions | {file.stem for file in files}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -55,15 +67,13 @@ def test_every_folder_of_the_packages_is_described() -> None:
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
 def test_a_test_that_a_page_names_exists(page: Path) -> None:
     """A test that a page gives as evidence is an existing test module or function."""
-    files = list(ROOT.glob("tests/**/test_*.py"))
-    functions = {name for file in files for name in re.findall(r"def (test_\w+)\(", file.read_text())}
-    assert set(re.findall(r"\btest_\w+", page.read_text())) <= functions | {file.stem for file in files}
+    assert set(re.findall(r"\btest_\w+", page.read_text())) <= names_of_tests()
 
 
 def members_of(owner: str) -> set[str]:
     """Methods, fields and members of the shipped classes of this name; nothing where there are none."""
     found: set[str] = set()
-    for file in HEADS:
+    for file in heads():
         text = file.read_text()
         if f"class {owner}" not in text:
             continue
@@ -79,7 +89,7 @@ def members_of(owner: str) -> set[str]:
 
 def test_a_method_that_the_head_of_a_module_names_exists() -> None:
     """``Class.method`` in the docstring of a module is a method or member of a shipped class of that name."""
-    named = [(file, *found) for file, text in HEADS.items() for found in METHOD.findall(text)]
+    named = [(file, *found) for file, text in heads().items() for found in METHOD.findall(text)]
     members = {owner: members_of(owner) for owner in {owner for _, owner, _ in named}}
     assert any(members.values())
     assert [
@@ -92,10 +102,10 @@ def test_a_method_that_the_head_of_a_module_names_exists() -> None:
 def test_a_function_that_the_head_of_a_module_places_is_there() -> None:
     """A function that a docstring names with its file is defined in that file."""
     wrong = []
-    named = [(file, *found) for file, text in HEADS.items() for found in FUNCTION.findall(text)]
+    named = [(file, *found) for file, text in heads().items() for found in FUNCTION.findall(text)]
     assert named
     for file, name, path in named:
-        target = next((each for each in HEADS if str(each).endswith(f"/{path}")), None)
+        target = next((each for each in heads() if str(each).endswith(f"/{path}")), None)
         defined = rf"^(?:async )?(?:def {name}\(|{name}\b)"
         if target is None or not re.search(defined, target.read_text(), re.MULTILINE):
             wrong.append(f"{file.relative_to(ROOT)}: {name} in {path}")

@@ -58,18 +58,17 @@ def test_a_sealed_envelope_is_read(kind: ClientKeyKind) -> None:
     assert unverified.envelope == envelope()
 
 
-@pytest.mark.parametrize("length", range(len(SEALED)))
-def test_an_envelope_that_is_cut_at_any_byte_is_malformed(length: int) -> None:
-    with pytest.raises(EnvelopeMalformed):
-        accepted(SEALED[:length])
+def test_an_envelope_that_is_cut_at_any_byte_is_malformed() -> None:
+    for length in range(len(SEALED)):
+        with pytest.raises(EnvelopeMalformed):
+            accepted(SEALED[:length])
 
 
-@pytest.mark.parametrize("position", range(len(SEALED)))
-def test_any_byte_flipped_is_refused(position: int) -> None:
+def test_any_byte_flipped_is_refused() -> None:
     """Each of a byte's bits flipped, anywhere: malformed, or a signature that does not verify."""
-    for bit in range(8):
+    for place in range(8 * len(SEALED)):
         damaged = bytearray(SEALED)
-        damaged[position] ^= 1 << bit
+        damaged[place // 8] ^= 1 << place % 8
         with pytest.raises((EnvelopeMalformed, EnvelopeSignature)):
             accepted(bytes(damaged))
 

@@ -30,10 +30,9 @@ def test_a_request_has_method_path_query_and_headers() -> None:
     )
 
 
-@pytest.mark.parametrize("end", range(len(SCRAPE)))
-def test_a_request_is_complete_with_its_last_byte(end: int) -> None:
+def test_a_request_is_complete_with_its_last_byte() -> None:
     """However the network cuts it."""
-    assert read_request(SCRAPE[:end]) is None
+    assert [end for end in range(len(SCRAPE)) if read_request(SCRAPE[:end]) is not None] == []
 
 
 def test_bare_line_feeds_end_lines() -> None:

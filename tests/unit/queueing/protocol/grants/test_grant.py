@@ -72,18 +72,17 @@ def test_an_issuers_grant_is_read_as_it_was_signed(key: ClientKey) -> None:
     assert read_grant(seal_grant(grant(), key)).verify(public) == grant()
 
 
-@pytest.mark.parametrize("length", range(len(SEALED)))
-def test_a_grant_that_is_cut_at_any_byte_is_malformed(length: int) -> None:
-    with pytest.raises(GrantMalformed):
-        read_grant(SEALED[:length])
+def test_a_grant_that_is_cut_at_any_byte_is_malformed() -> None:
+    for length in range(len(SEALED)):
+        with pytest.raises(GrantMalformed):
+            read_grant(SEALED[:length])
 
 
-@pytest.mark.parametrize("position", range(len(SEALED)))
-def test_any_bit_changed_is_refused(position: int) -> None:
+def test_any_bit_changed_is_refused() -> None:
     """Anywhere: malformed, or a signature that is not the issuer's."""
-    for bit in range(8):
+    for place in range(8 * len(SEALED)):
         damaged = bytearray(SEALED)
-        damaged[position] ^= 1 << bit
+        damaged[place // 8] ^= 1 << place % 8
         with pytest.raises((GrantMalformed, GrantRefused)):
             accepted(bytes(damaged))
 
