@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -39,6 +41,13 @@ def generate_key(kind: KeyKind) -> PrivateKey:
             return ec.generate_private_key(elliptic_curve(kind))
         case KeyFamily.EDWARDS:
             return ed25519.Ed25519PrivateKey.generate()
+
+
+@cache
+def rsa_key(number: int = 0, *, bits: int = 2048) -> rsa.RSAPrivateKey:
+    """Key of this process's tests, another one for each number: to make one takes a tenth of a second and more."""
+    del number
+    return rsa.generate_private_key(65537, bits)
 
 
 def spki_of(key: PrivateKey) -> bytes:

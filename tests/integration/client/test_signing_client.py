@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from queueing import Algorithm, ClientKey, Job, Signature, SigningClient
 from queueing.broker.job_values import JobState
@@ -27,6 +27,7 @@ from queueing.errors import (
 from queueing.protocol.client_keys import ClientKeyKind
 from tests.support.farm.farm import Farm, digests
 from tests.support.farm.responder import KeyRing
+from tests.support.keys import rsa_key
 from tests.support.redis.process import RedisProcess
 
 HANG_S = 60.0
@@ -302,7 +303,7 @@ async def test_a_version_can_be_asked_for(farm: Farm) -> None:
 
 async def test_a_p256_client_key_and_an_rsa_signing_key(farm: Farm) -> None:
     """A client key of the kind that TPMs have; RSA by PKCS#1 v1.5 and by PSS."""
-    farm.responder.keys["rsa"] = KeyRing({1: rsa.generate_private_key(65537, 2048)})
+    farm.responder.keys["rsa"] = KeyRing({1: rsa_key()})
     farm.responder.client_key = None
     await farm.responder.publish(epoch=2)
     async with SigningClient(farm.config, ClientKey.generate(ClientKeyKind.P256)) as client:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.support.issuer.provider import TokenProvider, jwk
+from tests.support.keys import rsa_key
 from workers.issuer.identity.refusals import Outcome
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 URL = "https://token.example"
 CI = TokenProvider(URL, "https://sign.example/prod")
 EC_KEY = ec.generate_private_key(ec.SECP384R1())
-STRANGER = rsa.generate_private_key(65537, 2048)
+STRANGER = rsa_key(1)
 ALGORITHMS = ("RS256", "ES256", "ES384")
 """Algorithms that the provider is known to use."""
 
 CI.keys += [
     jwk(EC_KEY, "curve", "ES384"),
-    jwk(rsa.generate_private_key(65537, 2048), "twice"),
-    jwk(rsa.generate_private_key(65537, 2048), "twice"),
+    jwk(rsa_key(2), "twice"),
+    jwk(rsa_key(3), "twice"),
 ]
 
 

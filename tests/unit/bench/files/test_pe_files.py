@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench.files.pe_files import pe_head, write_certificate, write_pe_files
-from tests.support.keys import spki_of
+from tests.support.keys import rsa_key, spki_of
 
 
 @pytest.mark.parametrize("body_bytes", [1, 512, 1 << 20])
@@ -38,7 +37,7 @@ def test_files_differ(tmp_path: Path) -> None:
 
 def test_the_leaf_certificate_is_of_the_key_and_issued_by_the_other(tmp_path: Path) -> None:
     """As osslsigncode and `sign-file` want it."""
-    spki = spki_of(rsa.generate_private_key(65537, 2048))
+    spki = spki_of(rsa_key())
     leaf, authority = (
         x509.load_pem_x509_certificate(file.read_bytes()) for file in write_certificate(spki, tmp_path)
     )

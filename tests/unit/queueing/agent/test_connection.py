@@ -8,7 +8,7 @@ import struct
 from itertools import count
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ from queueing.errors import PolicyDenied, QueueUnavailable, SigningError, TokenU
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.der import digest_info_prefix
 from queueing.protocol.public_keys import PublicKey
-from tests.support.keys import spki_of
+from tests.support.keys import rsa_key, spki_of
 from tests.support.p11_kit import (
     INITIALIZE,
     P11,
@@ -39,7 +39,7 @@ from tests.support.p11_kit import (
 )
 
 P256 = PublicKey.from_spki(spki_of(ec.generate_private_key(ec.SECP256R1())))
-RSA = PublicKey.from_spki(spki_of(rsa.generate_private_key(65537, 2048)))
+RSA = PublicKey.from_spki(spki_of(rsa_key()))
 DIGEST = hashlib.sha256(b"artefact").digest()
 R, S = 1 << 200, 7
 

@@ -6,7 +6,7 @@ from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from msgspec.structs import replace
 
 from queueing.agent.certificates import CertificateChain
@@ -18,9 +18,9 @@ from queueing.protocol.key_directory import KeyEntry
 from tests.support.artifacts.odd_certificates import UNREADABLE
 from tests.support.certificates import issue, pem
 from tests.support.farm.responder import KeyRing
-from tests.support.keys import PrivateKey, spki_of
+from tests.support.keys import PrivateKey, rsa_key, spki_of
 
-RSA = rsa.generate_private_key(65537, 2048)
+RSA = rsa_key()
 P256, P384 = (ec.generate_private_key(curve) for curve in (ec.SECP256R1(), ec.SECP384R1()))
 CLASS = Attribute.CLASS
 

@@ -11,7 +11,7 @@ from queueing.agent.cryptoki import SECRET_ATTRIBUTES, Attribute, KeyType, Objec
 from queueing.agent.token_objects import TokenKey, TokenObject, objects_of
 from queueing.protocol.public_keys import PublicKey
 from tests.support.certificates import issue
-from tests.support.keys import spki_of
+from tests.support.keys import rsa_key, spki_of
 
 CURVES = {
     "06082a8648ce3d030107": ec.SECP256R1(),
@@ -36,7 +36,7 @@ def objects(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, *certificates: 
 
 def test_an_rsa_key_has_modulus_and_exponent() -> None:
     """Unsigned, big-endian, without leading zeros (PKCS#11 3.1, 6.1.2)."""
-    key = rsa.generate_private_key(65537, 2048)
+    key = rsa_key()
     numbers = key.public_key().public_numbers()
     private, public = objects(key)
     for each in (private, public):
@@ -62,7 +62,7 @@ def test_an_ec_key_has_curve_and_point(oid: str) -> None:
 
 def test_nothing_of_a_private_key_is_secret() -> None:
     """The object names a key in an HSM: it has only what the public key has."""
-    private, public = objects(rsa.generate_private_key(65537, 2048))
+    private, public = objects(rsa_key())
     assert private.attributes[Attribute.CLASS] == ObjectClass.PRIVATE_KEY
     assert not SECRET_ATTRIBUTES & set(private.attributes)
     assert private.key is not None

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from queueing import ClientConfig, ClientKey, ConfigError
 from queueing.config.accept_level import AcceptLevel
 from queueing.protocol.client_keys import ClientKeyKind
-from tests.support.keys import spki_of
+from tests.support.keys import rsa_key, spki_of
 
 SERVICE = base64.b64encode(spki_of(ec.generate_private_key(ec.SECP256R1()))).decode()
 GOOD = f"""
@@ -118,7 +118,7 @@ class TestClientKey:
         """RSA, another curve, no key at all."""
         path = tmp_path / "client.key"
         for pem in (
-            _pem(rsa.generate_private_key(65537, 2048)),
+            _pem(rsa_key()),
             _pem(ec.generate_private_key(ec.SECP384R1())),
             b"no key",
         ):

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from tests.support.keys import spki_of
+from tests.support.keys import rsa_key, spki_of
 from workers.dev.signature_checks import count_valid, sha256_check
 
 DIGEST, OTHER = hashlib.sha256(b"one").digest(), hashlib.sha256(b"two").digest()
@@ -19,7 +19,7 @@ SHA_256 = Prehashed(hashes.SHA256())
 
 def rsa_pair() -> tuple[bytes, bytes]:
     """SPKI, and a signature over DIGEST."""
-    key = rsa.generate_private_key(65537, 2048)
+    key = rsa_key()
     spki = spki_of(key)
     return spki, key.sign(DIGEST, padding.PKCS1v15(), SHA_256)
 

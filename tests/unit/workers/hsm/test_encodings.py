@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.der import octets
 from queueing.protocol.public_keys import PublicKey
+from tests.support.keys import rsa_key
 from workers.hsm.encodings import (
     CURVE_OF,
     CURVES,
@@ -128,7 +129,7 @@ def test_a_point_off_the_curve_makes_no_key(point: bytes) -> None:
 
 
 def test_an_rsa_key_goes_to_pkcs11_and_back() -> None:
-    public = rsa.generate_private_key(65537, 2048).public_key()
+    public = rsa_key().public_key()
     der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     modulus, exponent = rsa_numbers(der)
     assert (len(modulus), exponent) == (256, b"\x01\x00\x01")

@@ -20,7 +20,7 @@ from pkcs11.exceptions import (
 from queueing.errors import KeyDisabled, TokenUnavailable
 from queueing.protocol.der import octets
 from queueing.protocol.public_keys import PublicKey
-from tests.support.keys import spki_of
+from tests.support.keys import rsa_key, spki_of
 from workers.hsm.encodings import CURVE_OF, curve_point, rsa_numbers
 from workers.hsm.faults import Action, HsmFailure
 from workers.hsm.keys import (
@@ -43,7 +43,7 @@ def pin(private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed2551
 
 P256 = pin(ec.generate_private_key(ec.SECP256R1()))
 ED25519 = pin(ed25519.Ed25519PrivateKey.generate())
-RSA = pin(rsa.generate_private_key(65537, 2048))
+RSA = pin(rsa_key())
 
 
 class FakeObject(pkcs11.Object):

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.support.issuer.provider import jwk
+from tests.support.keys import rsa_key
 from workers.issuer import fetching
 from workers.issuer.fetching import MAX_BODY_BYTES, FetchFailed, KeySource, fetch_keys
 from workers.issuer.identity.provider_keys import MAX_FILE_BYTES, encode_keys, read_keys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
 
 URL = "https://token.example"
-GOOD = jwk(rsa.generate_private_key(65537, 2048), "good")
+GOOD = jwk(rsa_key(), "good")
 SOURCE = KeySource(issuer_url=URL, jwks_url=f"{URL}/keys")
 
 
@@ -70,6 +70,6 @@ def test_what_a_provider_adds_to_a_key_is_not_written(monkeypatch: pytest.Monkey
 
 def test_two_keys_with_one_name_are_both_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the issuer knows of them, and uses neither."""
-    other = jwk(rsa.generate_private_key(65537, 2048), "good")
+    other = jwk(rsa_key(1), "good")
     Provider(monkeypatch, keys={"keys": [GOOD, other]})
     assert read_keys(encode_keys(fetch_keys(SOURCE, 7.0))).repeated == {"good"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from queueing.artifacts.cms import read_signed_data
 from queueing.protocol import der
 from queueing.protocol.public_keys import PublicKey
-from tests.support.keys import spki_of
+from tests.support.keys import rsa_key, spki_of
 from workers.pki.cms import CertificateContent, SignedContent, SignedDataInvalid, open_signed
 
 AT = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -25,7 +25,7 @@ KEYS: dict[str, Private] = {
     "p256": ec.generate_private_key(ec.SECP256R1()),
     "p384": ec.generate_private_key(ec.SECP384R1()),
     "ed25519": ed25519.Ed25519PrivateKey.generate(),
-    "rsa-3072": rsa.generate_private_key(65537, 3072),
+    "rsa-3072": rsa_key(bits=3072),
 }
 HASHES: dict[str, hashes.SHA256 | hashes.SHA384] = {"p256": hashes.SHA256(), "p384": hashes.SHA384()}
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from queueing.protocol.algorithms import KeyKind
 from queueing.protocol.public_keys import PublicKey
-from tests.support.keys import spki_of
+from tests.support.keys import rsa_key, spki_of
 from workers.pki.names import parse_subject
 from workers.pki.origin import (
     Origin,
@@ -103,7 +103,7 @@ def test_other_content_is_refused(raw: bytes) -> None:
         read_origin(raw)
 
 
-KINDS = [KEY, ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 3072)]
+KINDS = [KEY, ec.generate_private_key(ec.SECP384R1()), rsa_key(bits=3072)]
 
 
 @pytest.mark.parametrize("key", KINDS, ids=["ed25519", "p384", "rsa"])

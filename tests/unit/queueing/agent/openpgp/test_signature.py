@@ -15,9 +15,9 @@ from queueing.client.signatures import Signature
 from queueing.errors import AlgorithmMismatch
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.public_keys import PublicKey
-from tests.support.keys import PrivateKey, sign_digest, spki_of
+from tests.support.keys import PrivateKey, rsa_key, sign_digest, spki_of
 
-RSA = rsa.generate_private_key(65537, 2048)
+RSA = rsa_key()
 CURVES = [ec.generate_private_key(curve) for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())]
 CREATED_S = 1_700_000_000
 
