@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,9 @@ SCALED_OBJECT: Manifest = {  # what keda.sh/v1alpha1 has of ours (KEDA 2.17, Sca
 }
 
 
+@cache
 def read(file: Path) -> list[Manifest]:
+    """Its documents, which tests do not change: the parser takes longer than what they look at."""
     return [document for document in yaml.safe_load_all(file.read_text()) if document]
 
 
@@ -93,6 +97,15 @@ VERSIONS = ("1.29", "1.33", "1.37")
 """API versions: the first with all features used (ReadWriteOncePod is stable from 1.29), one in between, the newest."""
 
 
+@pytest.fixture(autouse=True)
+def _schemas_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The validator reads megabytes of JSON for each manifest."""
+    monkeypatch.setattr(kubernetes_validate.utils, "schema_contents", SCHEMA_CONTENTS)
+
+
+SCHEMA_CONTENTS = cache(kubernetes_validate.utils.schema_contents)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     "manifest", [m for m in everything() if m["kind"] not in NOT_OF_THE_API], ids=name_of
@@ -104,7 +117,7 @@ def test_a_manifest_is_as_the_api_wants_it(manifest: Manifest, version: str) -> 
 
 def test_a_mistake_would_be_found() -> None:
     """The validator reports an unknown field."""
-    wrong = one("StatefulSet")
+    wrong = deepcopy(one("StatefulSet"))
     wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
