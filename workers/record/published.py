@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
@@ -11,6 +12,7 @@ from queueing.protocol.names import is_name
 from queueing.transparency.checkpoints import Checkpoint, read_checkpoint
 from queueing.transparency.merkle import HASH_BYTES
 from queueing.transparency.notes import MAX_NOTE_BYTES, read_note
+from queueing.transparency.receipts import tenant_of_origin
 from workers.record.disk.misplaced import make_way, replace_by_rename
 from workers.record.exchange import Head
 from workers.record.folder import LOGS_NAME, read_sealed
@@ -18,15 +20,17 @@ from workers.record.retention.clock import FILE_NAME as CLOCK
 from workers.record.volumes import EMPTY, VOLUME, RecordDamaged, volumes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
+    from workers.record.folder import Origin
     from workers.record.volumes import Position
 
 _CHECKPOINT: Final = "checkpoint"
 
 
 def published_heads(folder: Path) -> dict[str, Head]:
-    """Head of each tenant's checkpoint in this folder of a record; a log whose checkpoint cannot be read has none.
+    """Head of each tenant's checkpoint in this folder of a record; a log whose checkpoint cannot be read, or is another's, has none.
 
     Raises ``OSError``.
     """
@@ -34,16 +38,52 @@ def published_heads(folder: Path) -> dict[str, Head]:
     logs = folder / LOGS_NAME
     for tenant in sorted(tenants_of(logs)) if is_there(logs) else []:
         try:
-            checkpoint = published_checkpoint(logs / tenant)
+            checkpoint = _checkpoint_or_none(logs / tenant)
         except RecordDamaged:
             continue
-        except OSError as error:
-            if error.errno not in NOT_A_FILE:
-                raise
-            continue
-        if checkpoint is not None:
+        if checkpoint is not None and not other_tenant(checkpoint, tenant):
             heads[tenant] = Head.of(checkpoint)
     return heads
+
+
+def other_tenant(checkpoint: Checkpoint, tenant: str) -> str:
+    """Tenant of the log that the checkpoint is of, where it is not this one's: its folder is a copy. Empty where it is."""
+    try:
+        named = tenant_of_origin(checkpoint.origin)
+    except ProofInvalid:
+        return ""
+    return "" if named == tenant else named
+
+
+def copied_logs(folder: Path, origin: Origin, sealed: Container[str]) -> set[str]:
+    """Folders in the folder of logs that a person has made by a copy of a tenant's, as ``acme.bak``: none of them is a log of the record.
+
+    Each has the checkpoint of another tenant's log of this record, which is there under that tenant's name, and ``sealed``, the
+    tenants whose logs were durable, does not have it. Any other folder with a checkpoint of another name may be a log that lost
+    its own. Raises ``OSError``.
+    """
+    heads: dict[str, str] = {}
+    for name in tenants_of(folder):
+        if name not in sealed:
+            with suppress(RecordDamaged):
+                checkpoint = _checkpoint_or_none(folder / name)
+                heads[name] = "" if checkpoint is None else checkpoint.origin
+    return {
+        name
+        for name, head in heads.items()
+        for other in [head.removeprefix(f"{origin.log_name}/").removesuffix(f"/{origin.name}")]
+        if other != name and head == origin.of(other) and (other in sealed or heads.get(other) == head)
+    }
+
+
+def _checkpoint_or_none(folder: Path) -> Checkpoint | None:
+    """Head as ``published_checkpoint`` has it; None also where something else than a file is in its place."""
+    try:
+        return published_checkpoint(folder)
+    except OSError as error:
+        if error.errno not in NOT_A_FILE:
+            raise
+        return None
 
 
 def tenants_of(folder: Path) -> set[str]:

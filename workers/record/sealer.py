@@ -28,6 +28,7 @@ from queueing.files.folders import is_there
 from queueing.transparency.checkpoints import Checkpoint, sign_checkpoint
 from queueing.transparency.notes import Ed25519NoteKey
 from workers.journal.segments import segment_number, segments_of
+from workers.record.disk.misplaced import make_way
 from workers.record.folder import (
     FOLDER_NAME,
     FORMAT,
@@ -41,12 +42,17 @@ from workers.record.folder import (
 from workers.record.follower import READERS, Gap, LogFollower, Place, other_log, segment_head
 from workers.record.gaps.telling import SkippedRecord
 from workers.record.pruning import Pruning
-from workers.record.published import checkpoint_to_continue, publish_checkpoint, tenants_of
+from workers.record.published import (
+    checkpoint_to_continue,
+    copied_logs,
+    publish_checkpoint,
+    tenants_of,
+)
 from workers.record.receipts.requests import ReceiptRequests
 from workers.record.retention.clock import FILE_NAME as CLOCK
 from workers.record.retention.marks import FILE_NAME as MARKS
 from workers.record.sequencer import Sequencer
-from workers.record.volumes import RecordDamaged, TenantLog, make_way_for_folder
+from workers.record.volumes import RecordDamaged, TenantLog
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -97,16 +103,18 @@ class Sealer:
             tenant: TenantLog(self._logs_folder / tenant, position)
             for tenant, position in ({} if sealed is None else sealed.logs).items()
         }
+        copies = copied_logs(self._logs_folder, self.origin, self._logs.keys())  # before anything is cut
+        self._known = tenants_of(self._logs_folder) - copies
         for log in self._logs.values():
             log.cut()
-        for tenant in tenants_of(self._logs_folder) - self._logs.keys():
+        for tenant in self._known - self._logs.keys():
             if is_there(self._logs_folder / tenant / MARKS):
                 raise RecordDamaged(f"`sealed` says nothing of the log of {tenant}, which was durable")
             TenantLog(self._logs_folder / tenant).cut()  # it began after what was sealed
         self._unsigned: set[str] = set(self._logs)
         self._published = {
             tenant: checkpoint
-            for tenant in tenants_of(self._logs_folder)
+            for tenant in self._known
             if (checkpoint := checkpoint_to_continue(self._logs_folder / tenant)) is not None
         }
         for tenant, published in self._published.items():
@@ -253,7 +261,8 @@ class Sealer:
         log = self._logs.get(tenant)
         if log is None:
             folder = self._logs_folder / tenant
-            make_way_for_folder(folder)
+            if tenant not in self._known:
+                make_way(folder)  # a copy of another log, or anything else that somebody has put there
             log = self._logs[tenant] = TenantLog(folder)
         return log
 

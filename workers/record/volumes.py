@@ -158,12 +158,12 @@ class TenantLog:
         volume, inside = divmod(size, VOLUME)
         # Hashes first: a reader who sees no entry sees no hash, and knows that both are made again.
         if not inside:
-            make_way_for_folder(self.folder)
+            _make_way_for_folder(self.folder)
         lengths = {"level0": inside * HASH_BYTES, "entries": self._entry_bytes, "items": self._item_bytes}
         for kind, length in lengths.items():
             if inside and length and not is_there(self.folder / kind / f"{volume:06d}.bin"):
                 raise RecordDamaged(f"{self.folder / kind}/{volume:06d}.bin is missing")
-            make_way_for_folder(self.folder / kind)
+            _make_way_for_folder(self.folder / kind)
             for number, file in volumes_of(self.folder / kind):
                 if number > volume:
                     _remove(file)
@@ -221,7 +221,7 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def make_way_for_folder(folder: Path) -> None:
+def _make_way_for_folder(folder: Path) -> None:
     """Put out of the way what has the name of the folder and is none; nothing where there is nothing. Raises ``OSError``."""
     if not is_there(folder) or not stat.S_ISDIR(folder.stat().st_mode):
         make_way(folder)

@@ -260,7 +260,7 @@ EVENTS: Final[dict[str, LogEvent]] = {
     ),
     "record.rotten": LogEvent(
         "error",
-        "The scrubber found a file of the record damaged: an entry, an item row or a hash is not what was sealed.",
+        "The scrubber found a file of the record damaged: an entry, an item row or a hash is not what was sealed; or a copy of a log beside the logs, or what is no file in a log's folder.",
         ("tenant", "place"),
     ),
     "record.not_scrubbed": LogEvent(

@@ -12,6 +12,7 @@ import msgspec
 from queueing.errors import ConfigError, LogUnavailable
 from queueing.errors.counts import agreed, counted
 from queueing.files.folders import is_there
+from queueing.files.regular_file import NOT_A_FILE
 from queueing.protocol.names import NAME_PATTERN
 from workers.cli.audit.times import utc_text
 from workers.cli.shell.options import config_option, json_option
@@ -23,7 +24,7 @@ from workers.journal.scrubbing import ScrubbedPlace, read_report
 from workers.journal.segments import segments_of
 from workers.record.exchange import StatementRequests, read_status, statement_files
 from workers.record.folder import FOLDER_NAME, LOGS_NAME, log_folder
-from workers.record.published import published_checkpoint, tenants_of
+from workers.record.published import other_tenant, published_checkpoint, tenants_of
 from workers.record.replacement import former_records
 from workers.record.volumes import RecordDamaged
 
@@ -132,8 +133,18 @@ def _tenant(state_dir: Path, tenant: str, waiting: set[str]) -> TenantLine:
         if checkpoint is not None:
             origin, size = checkpoint.origin, checkpoint.size
             at = utc_text((folder / "checkpoint").stat().st_mtime_ns // 1_000_000)
+            other = other_tenant(checkpoint, tenant)
+            problem = (
+                f"a copy of the log of {other}, which is not sealed on: move it out of {folder.parent}"
+                if other
+                else ""
+            )
     except RecordDamaged as damaged:
         problem = str(damaged)
+    except OSError as error:
+        if error.errno not in NOT_A_FILE:
+            raise
+        problem = f"{error.filename}: {error.strerror}"
     statements = statement_files(folder)
     return TenantLine(
         tenant=tenant,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from queueing.errors import ProofInvalid
 from queueing.files.folders import is_there, strange_below
 from queueing.files.regular_file import NOT_A_FILE
-from workers.record.published import published_checkpoint, tenants_of
+from workers.record.published import other_tenant, published_checkpoint, tenants_of
 from workers.record.scrubbing.log_check import LogCheck
 from workers.record.volumes import RecordDamaged
 
@@ -70,18 +70,8 @@ class RecordScrubber:
 
     def _check_all(self) -> Iterator[None]:
         for tenant in sorted(tenants_of(self._logs)) if is_there(self._logs) else ():
-            try:
-                checkpoint = published_checkpoint(self._logs / tenant)
-                if checkpoint is None:
-                    continue
-                check = LogCheck(self._logs / tenant, checkpoint)
-            except (RecordDamaged, ProofInvalid) as error:
-                self._tell(tenant, str(error))
-                continue
-            except OSError as error:
-                if error.errno not in NOT_A_FILE:
-                    raise
-                self._tell(tenant, f"{error.filename}: {error.strerror}")
+            check = self._check(tenant)
+            if check is None:
                 continue
             told = 0
             for _ in check.run():
@@ -93,6 +83,24 @@ class RecordScrubber:
                 self._tell(tenant, str(place))
             for strange in strange_below(self._logs / tenant):
                 self._tell(tenant, f"{strange.relative_to(self._logs / tenant)}: not a regular file")
+
+    def _check(self, tenant: str) -> LogCheck | None:
+        """Check of the tenant's log; None where there is none to check, and where it is told why. Raises ``OSError``."""
+        try:
+            checkpoint = published_checkpoint(self._logs / tenant)
+            if checkpoint is None:
+                return None
+            if other := other_tenant(checkpoint, tenant):
+                self._tell(tenant, f"checkpoint: a copy of the log of {other}, which is not sealed on")
+                return None
+            return LogCheck(self._logs / tenant, checkpoint)
+        except (RecordDamaged, ProofInvalid) as error:
+            self._tell(tenant, str(error))
+        except OSError as error:
+            if error.errno not in NOT_A_FILE:
+                raise
+            self._tell(tenant, f"{error.filename}: {error.strerror}")
+        return None
 
     def _tell(self, tenant: str, place: str) -> None:
         if len(self._found) < MOST_PLACES:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from queueing.transparency.notes import sign_note
+from tests.support.disk.irregular import put_pipe
 from tests.support.fakes.config_files import Site, p256_key, spki_text
 from tests.support.farm.certified_logs import SERVICE, certify
 from tests.support.farm.logged_jobs import append, job
@@ -65,6 +67,23 @@ def test_the_status_has_a_line_of_the_host_and_one_of_each_tenant(site: Site) ->
         None,
         "acme",
     ]
+
+
+@pytest.mark.timeout(10)
+def test_a_copy_of_a_log_and_a_checkpoint_that_is_no_file_are_named(site: Site) -> None:
+    """Each in the line of its folder; other tenants have theirs."""
+    logs = log_folder(state_of(site), "acme").parent
+    shutil.copytree(logs / "acme", logs / "acme.bak")
+    (logs / "globex" / "checkpoint").unlink()
+    put_pipe(logs / "globex" / "checkpoint")
+    result = run(site, "status")
+    assert result.return_value == 1
+    problems = {line["tenant"]: line["problem"] for line in map(json.loads, result.stdout.splitlines()[1:])}
+    assert problems == {
+        "acme": "",
+        "acme.bak": f"a copy of the log of acme, which is not sealed on: move it out of {logs}",
+        "globex": f"{logs}/globex/checkpoint: not a regular file",
+    }
 
 
 def test_a_damaged_entry_is_named_by_an_export_with_exit_code_1(site: Site, tmp_path: Path) -> None:
