@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 MAY_BE_A_PIPE = {
     "queueing/agent/certificates.py": 1,
     "queueing/agent/openpgp/gpg.py": 2,
+    "queueing/agent/openpgp/gpg_messages.py": 2,
     "workers/cli/tools/agent_options.py": 1,
 }
 """Named by the person who runs the command, as ``--pgp release=<(…)``, and what ``sigmill run`` has written for its own child."""
