@@ -122,11 +122,13 @@ def unrecorded(ledger: Ledger) -> Iterator[Violation]:
         if len(released) > 1:
             yield Violation("I4 released twice", f"{job.job}: {_names(released)}")
         committed = [commit for commit in job.commits if commit.how == "committed"]
-        if not job.invoked and not job.recorded("intent"):
-            # Of what no client submitted, the log has counters, unless a lane was given it to find that out.
-            if job.records:
+        if not job.invoked:
+            # Of what no client submitted, the log has counters, unless a lane was given it, in this claim, to find that out.
+            given = {intent.lease.rpartition(":")[2] for intent in job.recorded("intent")}
+            if job.records and not given:
                 yield Violation("I4 record of what nobody submitted", job.job)
-        elif committed and not released:
+            committed = [commit for commit in committed if str(commit.fence) in given]
+        if committed and not released:
             commit = committed[0]
             if killed.get(commit.worker, 0.0) < commit.began_at:
                 yield Violation("I4 release without record", f"{job.job}: {commit.worker}")

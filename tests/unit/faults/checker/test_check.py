@@ -271,6 +271,16 @@ def test_what_a_lane_was_given_is_on_record_to_the_end_also_without_a_client() -
     assert "I4 release without record" in broken_by(forged)
 
 
+def test_a_forgery_that_one_worker_returned_is_refused_by_another_with_a_counter() -> None:
+    """Its lane had read another file than the worker; the worker that claims it next knows that the tenant's envelopes are forged."""
+    returned: list[Event] = [KEYS, CLAIMED, INTENT, replace(OUTCOME, what="returned", signatures=())]
+    elsewhere = replace(COMMIT, worker="w2", fence=8, began_at=6, at=6.1)
+    assert not broken_by([*returned, ZOMBIE, elsewhere])
+    given = replace(INTENT, worker="w2", lease="w2:8", at=5.5)
+    ended = replace(OUTCOME, worker="w2", lease="w2:8", at=5.9, signatures=())
+    assert "I4 release without record" in broken_by([*returned, ZOMBIE, given, ended, elsewhere])
+
+
 def test_a_job_set_aside_is_ended_where_its_digest_breaks_the_module() -> None:
     """The evidence is the fault that was injected for it."""
     aside = replace(ANSWERED, how="fail", signatures=(), code="job.poisoned")
