@@ -139,7 +139,7 @@ async def test_a_client_that_was_created_for_a_relay_signs(
     files = str(tmp_path / "a.bin"), str(tmp_path / "b.bin")
 
     async def run(command: str, *words: str, code: int = 0) -> str:
-        """What the command prints."""
+        """Output of the command."""
         done = await asyncio.to_thread(sigmill, command, "--config", str(out / "client.toml"), *words)
         assert done.returncode == code, (command, done.stderr)
         return done.stdout

@@ -60,6 +60,6 @@ def test_a_connection_that_a_pool_would_have_closed_is_nobodys(idle_s: float, un
 
 
 def test_more_connections_than_the_pools_may_have_are_too_many() -> None:
-    """However short it is, and with every one in use."""
+    """Also for a moment, and with every one in use."""
     values = connections(listed(*[0.0] * (MOST_CONNECTIONS + 1)))
     assert not judge(OF_REDIS[TOTAL], [(0.0, 30.0), (2.0, values[TOTAL]), (4.0, 30.0)]).flat

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_a_token_that_was_left_empty_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is whole is not touched: a lane may be at work on it."""
+    """A whole file is not touched: a lane may be at work on it."""
     place = tmp_path / "acme" / "tokens" / "serial"
 
     def made(directory: Path, name: str, _: object) -> Token:

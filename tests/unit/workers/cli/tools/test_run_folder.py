@@ -100,7 +100,7 @@ def _a_file(folder: Path) -> None:
     ids=lambda change: change.__name__.strip("_").replace("_", " "),
 )
 def test_what_no_run_has_left_stays(change: Callable[[Path], None], below: Path) -> None:
-    """Whatever its name says."""
+    """Its name says nothing."""
     change(left(below))
     before = sorted(below.parent.rglob("*"))
     with run_folder():
