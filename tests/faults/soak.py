@@ -80,7 +80,7 @@ BOUNDS = (
     Bound(name="clients: descriptors", per_hour=2.0, noise=PEAKS),
     Bound(name="clients: tasks", per_hour=2.0, noise=3.0),
     Bound(name="redis: connections", most=MOST_CONNECTIONS),
-    Bound(name="redis: connections that nobody uses", most=0),
+    Bound(name="redis: unused connections", most=0),
     Bound(name="redis: keys", per_hour=100.0, noise=400.0),
 )
 
@@ -145,7 +145,7 @@ class Meter:
 def connections(clients: Sequence[Mapping[str, str]]) -> dict[str, float]:
     """Samples of a CLIENT LIST. No pool has what was idle for longer than ``UNUSED_S``: it is leaked."""
     unused = sum(float(client["idle"]) > UNUSED_S for client in clients)
-    return {"redis: connections": len(clients), "redis: connections that nobody uses": unused}
+    return {"redis: connections": len(clients), "redis: unused connections": unused}
 
 
 def _of_worker(worker: WorkerProcess) -> dict[str, float]:

@@ -13,7 +13,7 @@ from tests.faults.soak import BOUNDS, MOST_CONNECTIONS, SAMPLE_S, UNUSED_S, conn
 
 HOUR_S = 3600
 TOTAL = "redis: connections"
-UNUSED = "redis: connections that nobody uses"
+UNUSED = "redis: unused connections"
 OF_REDIS = {bound.name: bound for bound in BOUNDS if bound.name in {TOTAL, UNUSED}}
 
 
