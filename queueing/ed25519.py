@@ -1,9 +1,9 @@
 """Verification of Ed25519 (RFC 8032) with libsodium's help: what it accepts is accepted, all else is judged by OpenSSL.
 
-Lanes verify each envelope, and OpenSSL takes about twice as long for it (docs/adr/0060). PyNaCl, which has libsodium, is in the extras of the
-service's hosts. Processes that verify much load it at their start (`load_libsodium`); in all others OpenSSL verifies everything. The verdict is OpenSSL's in either case: libsodium
-accepts a part of what OpenSSL accepts (it refuses keys and points of small order, and keys that are encoded in another way than the one). So two
-lanes, and an auditor's `audit verify`, never disagree about an envelope.
+Lanes verify each envelope, and OpenSSL takes about twice as long for it (docs/adr/0060). PyNaCl, which has libsodium, is in the
+extras of the service's hosts. Processes that verify much load it at their start (``load_libsodium``); in all others OpenSSL
+verifies everything. The verdict is OpenSSL's in either case: libsodium accepts a part of what OpenSSL accepts (it refuses keys and
+points of small order, and further encodings of a key). So two lanes, and an auditor's `audit verify`, never disagree about an envelope.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ equation, and RFC 8032 5.1.7 forbids it. A libsodium that was built with ``ED255
 _Accepts: TypeAlias = "Callable[[bytes, bytes], bool]"
 """Whether it accepts, for a raw key, a signature with its message behind it."""
 
-_helpers: Final[list[_Accepts]] = []
+_loaded: Final[list[_Accepts]] = []
 """libsodium, once it is loaded."""
 
 
 def verify_ed25519(key: Ed25519PublicKey, signature: bytes, message: bytes) -> None:
     """Raise ``cryptography.exceptions.InvalidSignature`` unless the signature is the key's. About 60 us with libsodium, else 105."""
     if (
-        not _helpers
+        not _loaded
         or len(message) > LONGEST_BY_LIBSODIUM
         or len(signature) != SIGNATURE_BYTES  # a shorter one would be filled from the message
-        or not _helpers[0](key.public_bytes_raw(), signature + message)
+        or not _loaded[0](key.public_bytes_raw(), signature + message)
     ):
         key.verify(signature, message)
 
 
 def load_libsodium() -> bool:
     """Have libsodium help in this process from now on; whether it does. Takes 20 ms: for processes that verify thousands of times."""
-    if not _helpers:
+    if not _loaded:
         accepts = _libsodium()
         if accepts is not None and not accepts_more_than_openssl(accepts):
-            _helpers.append(accepts)
-    return bool(_helpers)
+            _loaded.append(accepts)
+    return bool(_loaded)
 
 
 def _libsodium() -> _Accepts | None:
@@ -70,10 +70,7 @@ def _libsodium() -> _Accepts | None:
     try:
         from nacl.bindings import crypto_sign_open
         from nacl.exceptions import BadSignatureError
-    except (
-        ImportError,
-        RuntimeError,
-    ):  # PyNaCl is missing, is no match for this host, or cannot start libsodium
+    except (ImportError, RuntimeError):  # it is missing, is no match for this host, or cannot start libsodium
         return None
 
     def accepts(key: bytes, signed: bytes) -> bool:

@@ -39,9 +39,8 @@ def _bound(path: Path) -> Iterator[socket.socket]:
         finally:
             os.umask(before)
         try:
-            listener.listen(
-                BACKLOG
-            )  # at once: to an agent without the lock, one that is only bound looks like a left one
+            # At once: to an agent of an earlier version, without the lock, a socket that is only bound looks like a left one.
+            listener.listen(BACKLOG)
             listener.setblocking(False)
             yield listener
         finally:

@@ -32,7 +32,7 @@ from tests.faults.harness.harness import Harness
 from tests.faults.harness.load import Builds
 from tests.faults.harness.observed_rig import Setup
 from tests.faults.harness.redis_places import Deployment
-from tests.faults.history import Event, TenantKey
+from tests.faults.history import Event, TenantKey, write_history
 from tests.faults.injections.kinds import kinds_on
 from tests.faults.injections.scene import Scene
 from tests.faults.injections.schedule import Step, schedule
@@ -222,6 +222,7 @@ async def soak(minutes: float, out: Path) -> Soaked:
             while True:
                 steps, events = await _round(harness, load, rng)
                 found = sums.add(steps, check(events))
+                keep_broken(out, sums.rounds, found, events)
                 _say_round(sums.rounds, found, meter, began)
                 soaked = _soaked(sums, meter, began)
                 (out / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(soaked), indent=1))
@@ -232,6 +233,12 @@ async def soak(minutes: float, out: Path) -> Soaked:
                 harness.forget()
             measuring.cancel()
     return soaked
+
+
+def keep_broken(out: Path, number: int, found: Sequence[str], events: Sequence[Event]) -> None:
+    """Keep the history of a round in which a rule was broken, for `check` to be asked again; the next round begins with none."""
+    if found:
+        write_history(out / f"round-{number}.jsonl", events)
 
 
 def _soaked(sums: Sums, meter: Meter, began: float) -> Soaked:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from queueing.redis.pool import IDLE_S
 from tests.faults.flatness import Sample, judge
-from tests.faults.soak import BOUNDS, MOST_CONNECTIONS, SAMPLE_S, UNUSED_S, connections
+from tests.faults.history import TenantKey, read_history
+from tests.faults.soak import BOUNDS, MOST_CONNECTIONS, SAMPLE_S, UNUSED_S, connections, keep_broken
 
 HOUR_S = 3600
 TOTAL = "redis: connections"
@@ -63,3 +65,12 @@ def test_more_connections_than_the_pools_may_have_are_too_many() -> None:
     """Also for a moment, and with every one in use."""
     values = connections(listed(*[0.0] * (MOST_CONNECTIONS + 1)))
     assert not judge(OF_REDIS[TOTAL], [(0.0, 30.0), (2.0, values[TOTAL]), (4.0, 30.0)]).flat
+
+
+def test_the_history_of_a_round_that_broke_a_rule_is_kept(tmp_path: Path) -> None:
+    """The next round begins with none, and a finding without its history cannot be explained."""
+    events = [TenantKey(at=0, tenant="acme", token="acme", spki=b"key")]
+    keep_broken(tmp_path, 1, [], events)
+    keep_broken(tmp_path, 2, ["round 2: I6 rate limit exceeded"], events)
+    assert [file.name for file in tmp_path.iterdir()] == ["round-2.jsonl"]
+    assert list(read_history(tmp_path / "round-2.jsonl")) == events

@@ -183,7 +183,7 @@ def test_a_genuine_signature_is_not_verified_twice() -> None:
 @pytest.fixture
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has not loaded it."""
-    monkeypatch.setattr(ed25519, "_helpers", [])
+    monkeypatch.setattr(ed25519, "_loaded", [])
 
 
 @pytest.mark.usefixtures("unloaded")

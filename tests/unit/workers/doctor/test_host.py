@@ -81,7 +81,7 @@ def test_a_host_without_libsodium_is_told_what_it_costs_and_what_to_do(
 ) -> None:
     """Its lanes verify with OpenSSL all the same."""
     assert check_libsodium().state is State.OK
-    monkeypatch.setattr(ed25519, "_helpers", [])
+    monkeypatch.setattr(ed25519, "_loaded", [])
     monkeypatch.setattr(ed25519, "_libsodium", lambda: None)
     finding = check_libsodium()
     assert finding.state is State.WARNING
