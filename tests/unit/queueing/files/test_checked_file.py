@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from queueing.files.checked_file import read_checked, write_checked
+from tests.support.damage.changed_bytes import with_one_bit_flipped
 from tests.support.disk.calls import DiskCalls
 
 
@@ -28,9 +29,7 @@ def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path) -> None:
     """In the content, and in the hash."""
     write_checked(tmp_path / "file", b"content")
     good = (tmp_path / "file").read_bytes()
-    for bit in range(8 * len(good)):
-        bad = bytearray(good)
-        bad[bit // 8] ^= 1 << bit % 8
+    for bad in with_one_bit_flipped(good):
         (tmp_path / "file").write_bytes(bad)
         with pytest.raises(ValueError, match="not the one that was hashed"):
             read_checked(tmp_path / "file")

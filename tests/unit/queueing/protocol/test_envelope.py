@@ -11,6 +11,7 @@ from queueing.errors import EnvelopeMalformed, EnvelopeSignature
 from queueing.protocol import envelope as envelope_module
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind, ClientPublicKey
 from queueing.protocol.envelope import MAX_DIGESTS, MAX_SEALED_BYTES, Envelope, read_unverified, seal
+from tests.support.damage.changed_bytes import prefixes, with_one_bit_flipped
 
 KEY = ClientKey.generate()
 PUBLIC = ClientPublicKey.from_spki(KEY.public_spki)
@@ -59,18 +60,16 @@ def test_a_sealed_envelope_is_read(kind: ClientKeyKind) -> None:
 
 
 def test_an_envelope_that_is_cut_at_any_byte_is_malformed() -> None:
-    for length in range(len(SEALED)):
+    for cut in prefixes(SEALED):
         with pytest.raises(EnvelopeMalformed):
-            accepted(SEALED[:length])
+            accepted(cut)
 
 
 def test_any_byte_flipped_is_refused() -> None:
     """Each of a byte's bits flipped, anywhere: malformed, or a signature that does not verify."""
-    for place in range(8 * len(SEALED)):
-        damaged = bytearray(SEALED)
-        damaged[place // 8] ^= 1 << place % 8
+    for damaged in with_one_bit_flipped(SEALED):
         with pytest.raises((EnvelopeMalformed, EnvelopeSignature)):
-            accepted(bytes(damaged))
+            accepted(damaged)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from queueing.errors import (
 from queueing.protocol.algorithms import Algorithm
 from queueing.protocol.client_keys import ClientKey, ClientKeyKind
 from queueing.protocol.envelope import Envelope, UnverifiedEnvelope, read_unverified, seal
+from tests.support.damage.changed_bytes import prefixes, with_one_bit_flipped
 from tests.support.fakes.config_files import p256_key, version_lines
 from workers.config.key_policy import KeyPolicy
 from workers.config.stop_rules import Stops
@@ -285,9 +286,9 @@ def test_an_expired_envelope_of_an_expired_client_may_be_sent_again() -> None:
 def test_an_envelope_cut_at_any_byte_is_malformed(key: ClientKey, client: str) -> None:
     """No prefix of an envelope is an envelope."""
     sealed = _sealed(key, client)
-    for end in range(len(sealed)):
+    for cut in prefixes(sealed):
         with pytest.raises(EnvelopeMalformed):
-            read_unverified(sealed[:end])
+            read_unverified(cut)
 
 
 @pytest.mark.parametrize("key, client", [(CI, "ci"), (TPM, "tpm")], ids=["ed25519", "p256"])
@@ -295,11 +296,9 @@ def test_an_envelope_with_any_bit_flipped_is_refused(key: ClientKey, client: str
     """It cannot be read, is for another audience or tenant, or its signature does not verify."""
     sealed, whom = _sealed(key, client), tenant()
     authorise(read_unverified(sealed), whom, audience=AUDIENCE, now_ms=NOW_MS)
-    for place in range(len(sealed)):
-        for bit in range(8):
-            changed = sealed[:place] + bytes([sealed[place] ^ 1 << bit]) + sealed[place + 1 :]
-            with pytest.raises((EnvelopeMalformed, EnvelopeSignature, EnvelopeAudience, ClientUnknown)):
-                authorise(read_unverified(changed), whom, audience=AUDIENCE, now_ms=NOW_MS)
+    for changed in with_one_bit_flipped(sealed):
+        with pytest.raises((EnvelopeMalformed, EnvelopeSignature, EnvelopeAudience, ClientUnknown)):
+            authorise(read_unverified(changed), whom, audience=AUDIENCE, now_ms=NOW_MS)
 
 
 def test_more_bytes_behind_an_envelope_are_malformed() -> None:

@@ -24,6 +24,7 @@ from queueing.protocol.grants.grant import (
     subject_of,
 )
 from queueing.protocol.names import NAME_PATTERN
+from tests.support.damage.changed_bytes import prefixes, with_one_bit_flipped
 
 ISSUER = ClientKey.generate()
 TPM = ClientKey.generate(ClientKeyKind.P256)
@@ -73,18 +74,16 @@ def test_an_issuers_grant_is_read_as_it_was_signed(key: ClientKey) -> None:
 
 
 def test_a_grant_that_is_cut_at_any_byte_is_malformed() -> None:
-    for length in range(len(SEALED)):
+    for cut in prefixes(SEALED):
         with pytest.raises(GrantMalformed):
-            read_grant(SEALED[:length])
+            read_grant(cut)
 
 
 def test_any_bit_changed_is_refused() -> None:
     """Anywhere: malformed, or a signature that is not the issuer's."""
-    for place in range(8 * len(SEALED)):
-        damaged = bytearray(SEALED)
-        damaged[place // 8] ^= 1 << place % 8
+    for damaged in with_one_bit_flipped(SEALED):
         with pytest.raises((GrantMalformed, GrantRefused)):
-            accepted(bytes(damaged))
+            accepted(damaged)
 
 
 @pytest.mark.parametrize(
