@@ -93,7 +93,8 @@ class TokenShelf:
 
     def _keep(self, token: Path) -> None:
         for file in token.glob("tokens/*/token.object"):
-            self._objects[file] = file.read_bytes()
+            if content := file.read_bytes():  # a lane may be at its login
+                self._objects[file] = content
 
     def _restore(self) -> None:
         """Write each ``token.object`` again that is empty: a lane that a test killed while it logged in leaves it so (docs/hsm.md)."""
