@@ -91,7 +91,9 @@ def words_of(name: str) -> set[str]:
 
 def breaches(paths: Iterable[Path], find: Callable[[Path], object]) -> dict[str, object]:
     """Findings of a rule by path; empty where it holds. A test of each path apart would cost more than most rules."""
-    return {shown(path): found for path in paths if (found := find(path))}
+    looked_at = list(paths)
+    assert looked_at, "no rule holds of nothing"
+    return {shown(path): found for path in looked_at if (found := find(path))}
 
 
 def test_a_folder_has_at_most_fifteen_modules() -> None:

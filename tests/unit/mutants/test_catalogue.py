@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.mutants.__main__ import selected, selections_of
 from tests.mutants.catalogue import ROOT, Mutant, Stale, all_mutants, mutated
@@ -52,6 +54,21 @@ def test_a_mutant_whose_tests_are_not_there_is_told() -> None:
     here = "tests/unit/mutants/test_catalogue.py"
     tests = (f"{here}::test_mutants_are_selected_by_their_names", "tests/none.py", f"{here}::test_none")
     assert missing_in(mutant(tests=tests)) == ["tests/none.py", f"{here}::test_none"]
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        ({"old": "in no file\n"}, "its text is found 0 times"),
+        ({"new": MUTANTS[0].old}, "it changes nothing"),
+        ({"tests": ("tests/none.py",)}, "no such tests"),
+    ],
+    ids=["stale", "unchanged", "test that is not there"],
+)
+def test_a_mutant_that_does_not_fit_is_told(change: dict[str, Any], why: str) -> None:
+    """One of the catalogue, of which nothing is told, with one part that is wrong."""
+    assert misfit(MUTANTS[0]) == ""
+    assert why in misfit(replace(MUTANTS[0], **change))
 
 
 def test_mutants_have_names_of_their_own_and_there_are_many() -> None:
