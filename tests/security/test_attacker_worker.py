@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import struct
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ from tests.support.rig.lane_handle import PATIENCE_S, LaneHandle, spec_for
 from tests.support.rig.operator import edit, operator_block, order_by
 from tests.support.rig.rig import MakeRig, Rig, client_block
 from workers.dev.tenants import AUDIENCE, SERVICE_KEY_LABEL
-from workers.lanes.canary import CANARY, canary_digest
+from workers.lanes.canary import CANARY, LEAST_PAUSE_S, canary_digest
 from workers.lanes.protocol import (
     EnvelopeSlice,
     SignDirectory,
@@ -160,12 +161,15 @@ async def test_a_directory_expires_within_the_services_time_to_live(rig: Rig) ->
     assert shown.expires_at_ms <= unix_ms() + 7 * 24 * HOUR_MS
 
 
-async def code_at_once(lane: LaneHandle) -> str | None:
-    """Code of the refusal of a canary right behind another; the next is such a one where a busy machine let the pause pass before this."""
+async def code_at_once(lane: LaneHandle, before_s: float) -> str | None:
+    """Code of the refusal of a canary right behind the one of this time; where a busy machine let the pause pass before it, the next is such a one."""
     for _ in range(TRIES):
+        asked_s = time.monotonic()
         answer = await lane.canary("release", 1)
         if answer.error is not None:
             return answer.error.code
+        assert time.monotonic() - before_s >= LEAST_PAUSE_S, "it was signed within the pause"
+        before_s = asked_s
     return None
 
 
@@ -173,9 +177,10 @@ async def test_a_canary_is_one_constant_for_every_caller(rig: Rig, lane: LaneHan
     """A request names a key of this lane. What comes back is over the constant; all else has its refusal."""
     digest = canary_digest(Algorithm.ECDSA_SHA_256)
     key = rig.tokens["acme"].keys["acme.release.v1"]
+    asked_s = time.monotonic()
     signed = await lane.canary("release", 1)
     PublicKey.from_spki(key.spki).verify(Algorithm.ECDSA_SHA_256, digest, signed.signature)
-    assert await code_at_once(lane) == "limit.rate"
+    assert await code_at_once(lane, asked_s) == "limit.rate"
     refused = {
         "another tenant's key": ("globex", 1, "key.unknown"),
         "the service's key": ("service", 1, "key.unknown"),
