@@ -23,7 +23,7 @@ MOST_PAIRED = 400
 class Bound:
     """Allowed growth of one quantity over an hour, in its unit. ``noise``: growth over the whole run that says nothing yet.
 
-    ``most``: the largest value at any time. It alone judges a quantity that follows peaks, whose slope is chance.
+    ``most``: the largest value at any time.
     """
 
     name: str
@@ -45,6 +45,13 @@ class Flatness:
     flat: bool
     largest: float = 0.0
 
+    @property
+    def word(self) -> str:
+        """Result in a table: a quantity that was never measured is not flat."""
+        if not self.samples:
+            return "not measured"
+        return "flat" if self.flat else "grows"
+
 
 def slope(samples: Sequence[Sample]) -> float:
     """Per second; 0 where there are fewer than two samples."""
@@ -55,7 +62,7 @@ def slope(samples: Sequence[Sample]) -> float:
 
 
 def judge(bound: Bound, samples: Sequence[Sample]) -> Flatness:
-    """Flat is what never exceeds its largest value, and grows no faster than its bound, or by less than its noise over the whole run."""
+    """Flat is what was measured, never exceeds its largest value, and grows no faster than its bound, or by less than its noise over the run."""
     per_second = slope(samples)
     length_s = samples[-1][0] - samples[0][0] if samples else 0.0
     tenth = max(len(samples) // 10, 1)
@@ -70,6 +77,6 @@ def judge(bound: Bound, samples: Sequence[Sample]) -> Flatness:
         last=round(statistics.median(values[-tenth:]), 2) if values else 0.0,
         per_hour=round(per_hour, 2),
         bound_per_hour=bound.per_hour if math.isfinite(bound.per_hour) else None,
-        flat=largest <= bound.most and not grows,
+        flat=bool(values) and largest <= bound.most and not grows,
         largest=round(largest, 2),
     )

@@ -77,7 +77,7 @@ def _number(value: float | None) -> str:
 
 def _soak(soaked: Soaked) -> str:
     rows = [
-        f"| {f.name} | {f.first:g} | {f.last:g} | {f.per_hour:+g} | {f.largest:g} | {'flat' if f.flat else 'grows'} |"
+        f"| {f.name} | {f.first:g} | {f.last:g} | {f.per_hour:+g} | {f.largest:g} | {f.word} |"
         for f in soaked.flatness
     ]
     return "\n".join(

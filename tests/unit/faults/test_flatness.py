@@ -47,8 +47,15 @@ def test_too_little_growth_in_a_short_run_says_nothing() -> None:
     assert not judge(BOUND, [(t, value + t / 60) for t, value in samples]).flat
 
 
-def test_a_quantity_that_follows_peaks_is_judged_by_its_largest_value() -> None:
-    """Its slope is chance; one sample above is enough."""
+def test_what_was_never_measured_is_not_flat() -> None:
+    """As what has a sample and does not grow would be."""
+    found = judge(BOUND, [])
+    assert (found.flat, found.word) == (False, "not measured")
+    assert judge(BOUND, [(1.0, 7.0)]).word == "flat"
+
+
+def test_one_sample_above_the_largest_value_is_enough() -> None:
+    """Where no slope is bounded."""
     peaks = Bound(name="connections", most=40)
     samples = [(float(t), 20 + 20 * t / HOUR) for t in range(0, HOUR + 5, 5)]
     found = judge(peaks, samples)

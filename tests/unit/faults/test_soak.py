@@ -55,6 +55,13 @@ def test_a_leak_is_found_below_the_peaks_of_the_pools(leaks_every_s: float, *, w
     assert judge(OF_REDIS[UNUSED], samples[UNUSED]).flat is well
 
 
+def test_connections_that_pile_up_in_use_are_found_by_their_slope() -> None:
+    """Ten in an hour come back after each restart of Redis, and are far below the largest number."""
+    samples = [(now_s, values[TOTAL] + now_s // 360) for now_s, values in an_hour(2 * HOUR_S)]
+    assert max(value for _, value in samples) < MOST_CONNECTIONS
+    assert not judge(OF_REDIS[TOTAL], samples).flat
+
+
 @pytest.mark.parametrize("idle_s, unused", [(IDLE_S + 5, 0), (UNUSED_S, 0), (UNUSED_S + 1, 1)])
 def test_a_connection_that_a_pool_would_have_closed_is_nobodys(idle_s: float, unused: int) -> None:
     """A freeze of Redis adds some seconds to the minute."""
