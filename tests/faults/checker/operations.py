@@ -124,14 +124,18 @@ def unrecorded(ledger: Ledger) -> Iterator[Violation]:
         committed = [commit for commit in job.commits if commit.how == "committed"]
         if not job.invoked:
             # Of what no client submitted, the log has counters, unless a lane was given it, in this claim, to find that out.
-            given = {intent.lease.rpartition(":")[2] for intent in job.recorded("intent")}
-            if job.records and not given:
+            given = {_fence(intent) for intent in job.recorded("intent")}
+            if {_fence(record) for record in job.records} - given:
                 yield Violation("I4 record of what nobody submitted", job.job)
             committed = [commit for commit in committed if str(commit.fence) in given]
         if committed and not released:
             commit = committed[0]
             if killed.get(commit.worker, 0.0) < commit.began_at:
                 yield Violation("I4 release without record", f"{job.job}: {commit.worker}")
+
+
+def _fence(record: LogRecord) -> str:
+    return record.lease.rpartition(":")[2]
 
 
 def _names(records: list[LogRecord]) -> str:

@@ -279,6 +279,7 @@ def test_a_forgery_that_one_worker_returned_is_refused_by_another_with_a_counter
     given = replace(INTENT, worker="w2", lease="w2:8", at=5.5)
     ended = replace(OUTCOME, worker="w2", lease="w2:8", at=5.9, signatures=())
     assert "I4 release without record" in broken_by([*returned, ZOMBIE, given, ended, elsewhere])
+    assert "I4 record of what nobody submitted" in broken_by([*returned, ZOMBIE, ended, elsewhere])
 
 
 def test_a_job_set_aside_is_ended_where_its_digest_breaks_the_module() -> None:
