@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from queueing.files.folders import each_entry, names_of
+from queueing.unix_time import HostClock
 
 PREFIX: Final = "sigmill-run-"
 MARKER: Final = "in-use"
-"""File in the folder, which its run has locked. It gets its name when it is locked: one that is not locked was left."""
+"""File in the folder, which its run has locked, with the id of the host's boot. It gets its name when it is locked: one that is not locked
+was left. Hosts and virtual machines that share TMPDIR need not see the locks of each other, and leave alone what has another id."""
 
 _MOST_SEEN: Final = 10_000
 """Entries of TMPDIR that a run looks at: a start takes milliseconds, also where millions are there."""
@@ -55,6 +57,7 @@ def _mark(held: contextlib.ExitStack, folder: Path) -> None:
     descriptor = os.open(draft, _FILE | os.O_CREAT | os.O_EXCL, 0o600)
     held.callback(os.close, descriptor)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.write(descriptor, _boot())
     draft.rename(folder / MARKER)
 
 
@@ -69,6 +72,9 @@ def _remove_left(below: Path, name: str) -> None:
         marker = os.open(MARKER, _FILE, dir_fd=folder)
         held.callback(os.close, marker)
         fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        boot = _boot()
+        if not boot or os.read(marker, len(boot) + 1) != boot:
+            return
         for inside in names_of(folder):
             if inside != MARKER:
                 _remove(inside, folder)
@@ -81,3 +87,7 @@ def _remove(name: str, folder: int) -> None:
         shutil.rmtree(name, dir_fd=folder)
     else:
         os.unlink(name, dir_fd=folder)
+
+
+def _boot() -> bytes:
+    return HostClock().boot_id().encode()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from queueing.files.folders import entries
+from queueing.unix_time import HostClock
 from workers.cli.tools import run_folder as module
 from workers.cli.tools.run_folder import MARKER, PREFIX, run_folder
 
@@ -24,10 +27,10 @@ def below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def left(below: Path, name: str = f"{PREFIX}killed") -> Path:
-    """A folder as a run leaves it that is killed: with a marker that is not locked."""
+    """A folder as a run of this boot leaves it that is killed: with a marker that is not locked."""
     folder = below / name
     folder.mkdir(mode=0o700)
-    (folder / MARKER).touch()
+    (folder / MARKER).write_text(HostClock().boot_id())
     (folder / "openssl.cnf").write_text("a person's own settings")
     (folder / "pgp").mkdir()
     (folder / "pgp/release.asc").write_text("certificate")
@@ -80,6 +83,20 @@ def _marker_is_a_link(folder: Path) -> None:
     (folder / MARKER).symlink_to("elsewhere")
 
 
+def _marker_is_a_pipe(folder: Path) -> None:
+    (folder / MARKER).unlink()
+    os.mkfifo(folder / MARKER)
+
+
+def _of_another_host(folder: Path) -> None:
+    """Over NFS without its locks; a virtual machine may see no locks of others either."""
+    (folder / MARKER).write_text("5c8f6a0e-0000-4000-8000-000000000000")
+
+
+def _of_an_unknown_host(folder: Path) -> None:
+    (folder / MARKER).write_text("")
+
+
 def _of_another_name(folder: Path) -> None:
     folder.rename(folder.with_name("sigmill-dev"))
 
@@ -96,7 +113,17 @@ def _a_file(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [_open_to_others, _without_marker, _marker_is_a_link, _of_another_name, _behind_a_link, _a_file],
+    [
+        _open_to_others,
+        _without_marker,
+        _marker_is_a_link,
+        _marker_is_a_pipe,
+        _of_another_host,
+        _of_an_unknown_host,
+        _of_another_name,
+        _behind_a_link,
+        _a_file,
+    ],
     ids=lambda change: change.__name__.strip("_").replace("_", " "),
 )
 def test_what_no_run_has_left_stays(change: Callable[[Path], None], below: Path) -> None:
@@ -106,6 +133,60 @@ def test_what_no_run_has_left_stays(change: Callable[[Path], None], below: Path)
     with run_folder():
         pass
     assert sorted(below.parent.rglob("*")) == before
+
+
+def test_a_folder_that_stays_keeps_no_other_one(below: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may put as many there as they like."""
+    for name in ("1", "3"):
+        _without_marker(left(below, PREFIX + name))
+    for name in ("2", "4"):
+        left(below, PREFIX + name)
+    monkeypatch.setattr(module, "each_entry", entries)
+    module.sweep(below)
+    assert [folder.name for folder in entries(below)] == [f"{PREFIX}1", f"{PREFIX}3"]
+
+
+def test_a_tmpdir_that_cannot_be_listed_is_no_error(below: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its user may be allowed to make names in it alone."""
+
+    def refused(_: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(module, "each_entry", refused)
+    with run_folder() as folder:
+        assert (folder / MARKER).exists()
+
+
+def test_a_marker_is_locked_when_it_has_its_name(below: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that starts meanwhile would lock it first, and this one could not."""
+    named, flock = list[bool](), fcntl.flock
+
+    def noted(descriptor: int, how: int) -> None:
+        named.append(any(below.glob(f"*/{MARKER}")))
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", noted)
+    with run_folder():
+        assert named == [False]
+
+
+def test_a_folder_is_removed_as_its_run_made_it(below: Path, tmp_path: Path) -> None:
+    """Name, mode and marker are those by which the next run finds it."""
+    with run_folder() as own:
+        shutil.copytree(own, tmp_path / "copy")
+    (tmp_path / "copy").rename(own)
+    module.sweep(below)
+    assert not own.exists()
+
+
+def test_where_the_kernel_tells_no_boot_nothing_is_removed(
+    below: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any other host could have the same marker."""
+    monkeypatch.setattr(HostClock, "boot_id", lambda _: "")
+    folder = left(below)
+    module.sweep(below)
+    assert (folder / MARKER).exists()
 
 
 def test_a_folder_of_another_user_stays(below: Path, monkeypatch: pytest.MonkeyPatch) -> None:
