@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 POLLS: Final = 3
 """Slow polls without a claim that was accepted, after which Redis counts as refusing all: each tenant is polled in one."""
 
-
 REPORT_S: Final = 60.0
 """Shortest time between two log lines of a tenant with one reason: its Redis user can make claims fail and succeed in turn."""
 
@@ -29,15 +28,15 @@ class Refusals:
         self._config = config
         self._clock_s = clock_s
         self._patience_s = POLLS * config.service.worker.slow_poll_s
-        self._reasons: dict[str, str] = {}
-        self._reported_at_s: dict[tuple[str, str], float] = {}
-        self._unreported: set[str] = set()
+        self._refused: set[str] = set()
+        self._told: dict[str, str] = {}  # why, of refused tenants of which the log has it
+        self._told_at_s: dict[tuple[str, str], float] = {}  # within the last REPORT_S
         self._accepted_s = float("-inf")
 
     def accepted(self, tenant: str) -> None:
         """A claim of this tenant was carried out."""
-        self._reasons.pop(tenant, None)
-        self._unreported.discard(tenant)
+        self._refused.discard(tenant)
+        self._told.pop(tenant, None)
         self._accepted_s = self._clock_s()
 
     def refused(self, tenant: str, error: QueueUnavailable) -> bool:
@@ -47,26 +46,28 @@ class Refusals:
         a minute later at the soonest.
         """
         reason, now_s = str(error), self._clock_s()
-        known = self._is_reported(tenant, reason) or (
-            error.server_wide and any(self._is_reported(other, reason) for other in self._reasons)
-        )
-        self._reasons[tenant] = reason
-        if known:
+        self._refused.add(tenant)
+        if self._told.get(tenant) == reason or (error.server_wide and self._is_told_of_another(reason)):
+            self._told[tenant] = reason
             return False
-        lately = {news: at_s for news, at_s in self._reported_at_s.items() if now_s < at_s + REPORT_S}
+        lately = {news: at_s for news, at_s in self._told_at_s.items() if now_s < at_s + REPORT_S}
         if (tenant, reason) in lately:
-            self._unreported.add(tenant)
+            self._told.pop(tenant, None)
             return False
-        self._unreported.discard(tenant)
-        self._reported_at_s = {**lately, (tenant, reason): now_s}
+        self._told[tenant] = reason
+        self._told_at_s = {**lately, (tenant, reason): now_s}
         return True
 
-    def _is_reported(self, tenant: str, reason: str) -> bool:
-        return self._reasons.get(tenant) == reason and tenant not in self._unreported
+    def _is_told_of_another(self, reason: str) -> bool:
+        return any(why == reason and self._is_claimed_for(tenant) for tenant, why in self._told.items())
+
+    def _is_claimed_for(self, tenant: str) -> bool:
+        """Whether claims are made for it: a refusal of another one is never taken back."""
+        found = self._config.tenants.get(tenant)
+        return found is not None and not found.suspended
 
     @property
     def total(self) -> bool:
         """Whether every claim of late was refused."""
-        tenants = self._config.tenants
-        waiting = any(tenant in tenants and not tenants[tenant].suspended for tenant in [*self._reasons])
+        waiting = any(self._is_claimed_for(tenant) for tenant in [*self._refused])
         return waiting and self._clock_s() - self._accepted_s > self._patience_s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from redis.exceptions import (
     ClusterDownError,
@@ -16,6 +18,7 @@ from queueing.errors import QueueUnavailable
 from queueing.redis.errors import unavailable
 from tests.support.fakes.configurations import configuration, tenant
 from workers.config.settings import WorkerSettings
+from workers.config.tenants import Tenant
 from workers.current_config import CurrentConfig
 from workers.intake.refusals import POLLS, REPORT_S, Refusals
 
@@ -60,6 +63,15 @@ def test_the_first_claim_that_is_carried_out_ends_it() -> None:
     intake.refusals.refused("acme", RIGHTS)
     assert intake.refusals.total
     intake.refusals.accepted("globex")
+    assert not intake.refusals.total
+
+
+def test_a_refusal_that_has_ended_is_no_sign_of_a_redis_that_refuses_all() -> None:
+    """A worker that makes no claim for a while, as one without free lanes, stays ready."""
+    intake = Intake()
+    intake.refusals.refused("acme", DAMAGED)
+    intake.refusals.accepted("acme")
+    intake.now_s += 3600.0
     assert not intake.refusals.total
 
 
@@ -111,6 +123,55 @@ def test_a_reason_of_the_server_is_told_by_the_next_tenant() -> None:
     assert not intake.refusals.refused("acme", RIGHTS)
     assert intake.refusals.refused("globex", RIGHTS)
     assert not intake.refusals.refused("acme", RIGHTS)
+
+
+@pytest.mark.parametrize(
+    "left", [[], [replace(tenant("acme"), suspended=True)]], ids=["removed", "suspended"]
+)
+def test_a_tenant_that_is_claimed_for_no_more_keeps_no_reason_silent(left: list[Tenant]) -> None:
+    """Nothing takes its refusal back, and the same one of the whole server is news again, a day later."""
+    intake = Intake()
+    assert intake.refusals.refused("acme", RIGHTS)
+    intake.config.adopt(configuration([*left, tenant("globex")], worker=intake.settings))
+    intake.refusals.accepted("globex")
+    intake.now_s += 86_400.0
+    assert intake.refusals.refused("globex", RIGHTS)
+    assert not intake.refusals.refused("globex", RIGHTS)
+
+
+def test_a_reason_that_was_told_of_another_tenant_is_not_told_again_when_that_one_is_served() -> None:
+    """Also of a tenant whose own line was held back before."""
+    intake = Intake()
+    refusals = intake.refusals
+    assert refusals.refused("acme", RIGHTS)
+    refusals.accepted("acme")
+    assert not refusals.refused("acme", RIGHTS)
+    assert refusals.refused("globex", RIGHTS)
+    assert not refusals.refused("acme", RIGHTS)
+    refusals.accepted("globex")
+    intake.now_s += REPORT_S
+    assert not refusals.refused("acme", RIGHTS)
+
+
+def test_one_reason_keeps_another_silent_neither_in_a_tenant_nor_beside_it() -> None:
+    """What it was before is news again, too, when its minute is over."""
+    intake = Intake()
+    refusals = intake.refusals
+    assert refusals.refused("globex", DAMAGED)
+    assert refusals.refused("acme", RIGHTS)
+    assert refusals.refused("acme", DAMAGED)
+    assert not refusals.refused("acme", RIGHTS)
+    intake.now_s += REPORT_S
+    assert refusals.refused("acme", DAMAGED)
+
+
+def test_of_reasons_that_change_those_of_a_minute_are_remembered() -> None:
+    """Their words are Redis': there is no bound on how many there are."""
+    intake = Intake()
+    for number in range(10):
+        assert intake.refusals.refused("acme", QueueUnavailable(f"cannot claim jobs: ERR {number}"))
+        intake.now_s += REPORT_S / 2
+    assert len(intake.refusals._told_at_s) == 2
 
 
 @pytest.mark.parametrize(
