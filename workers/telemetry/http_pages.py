@@ -2,7 +2,8 @@
 
 A page of metrics costs about 10 ms of CPU, in a thread that shares the interpreter with the event loop. While the server's
 share of the CPU is scarce, a page that was made within the last tenth of a second is sent again; so a client that scrapes without a
-pause is answered, and delays no signature.
+pause is answered, and delays no signature. Probes wait in one line with the scrapers: where much more than the share is used, as by
+pages of all formats in turn, none is made, so that the line moves on.
 """
 
 from __future__ import annotations
@@ -30,8 +31,14 @@ MOST_OWED_S: Final = CPU_SHARE
 _SCARCE_BELOW_S: Final = CPU_BURST_S / 2
 """Pages are sent again from here on; connections wait when nothing is left."""
 
+_MADE_ABOVE_S: Final = -MOST_OWED_S / 2
+"""No page is made from here on. A flood in one format does not come so far, if a page costs less than this."""
+
 KEPT_S: Final = 0.1
 """Longest time that a page is sent again: ten are made in a second then, for half of the share."""
+
+KEPT_IN_DEBT_S: Final = 1.0
+"""As long where so much more was used that none is made, and less with a smaller debt: then all eight formats in turn find a page."""
 
 OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -121,23 +128,31 @@ class Pages:
         return response("404 Not Found", [TEXT], b"try /metrics, /healthz or /readyz\n", request)
 
     def _scrape(self, request: Request) -> bytes:
-        """The metrics, of up to ``KEPT_S`` ago where the CPU is scarce; 503 for a selection of them that was not made since then."""
+        """The metrics, of up to ``KEPT_S`` ago where the CPU is scarce; 503 for a selection of them that was not made since then.
+
+        Where more was used than there is, they are of up to ``KEPT_IN_DEBT_S`` ago; with much more, 503 is for all that was not made since.
+        """
         if request.method not in {"GET", "HEAD"}:
             return response("405 Method Not Allowed", [TEXT, ("Allow", "GET, HEAD")], b"", request)
         names = tuple(parse_qs(request.query).get("name[]", ()))
         openmetrics = OPENMETRICS in _listed(request, "accept")
         packed = "gzip" in _listed(request, "accept-encoding")
         kind = (openmetrics, packed, bool(names))
-        scarce = self.cpu.left_s() <= _SCARCE_BELOW_S
+        left_s = self.cpu.left_s()
+        scarce = left_s <= _SCARCE_BELOW_S
+        # 1 where no page is made, negative where there is no debt
+        debt = min(left_s / _MADE_ABOVE_S, 1.0)
         if not scarce:
             self._kept.clear()  # a page of a thousand tenants has a megabyte
         page = self._kept.get(kind)
-        if page is None or self.cpu.clock.now_s() - page.made_at_s > KEPT_S:
+        if page is None or self.cpu.clock.now_s() - page.made_at_s > max(KEPT_S, debt * KEPT_IN_DEBT_S):
+            if debt >= 1.0:
+                return _busy(request)
             page = self._made(names, openmetrics=openmetrics, packed=packed)
             if scarce:
                 self._kept[kind] = page
         elif page.names != names:
-            return response("503 Service Unavailable", [TEXT, ("Retry-After", "1")], b"busy\n", request)
+            return _busy(request)
         return response(page.status, page.headers, page.body, request)
 
     def _made(self, names: tuple[str, ...], *, openmetrics: bool, packed: bool) -> _Page:
@@ -162,6 +177,10 @@ def _listed(request: Request, header: str) -> set[str]:
     """Entries of a header, in lower case, without their parameters."""
     entries = request.headers.get(header, "").split(",")
     return {entry.partition(";")[0].strip().lower() for entry in entries}
+
+
+def _busy(request: Request) -> bytes:
+    return response("503 Service Unavailable", [TEXT, ("Retry-After", "1")], b"busy\n", request)
 
 
 def _probe(well: bool, request: Request) -> bytes:  # noqa: FBT001 - the one thing that it answers

@@ -6,7 +6,7 @@ restarts.
 
 A client that reaches the port may open any number of connections and send nothing on them. They cost the process at most
 ``MOST_CONNECTIONS`` descriptors and no thread: each has a time limit, and a new one replaces the oldest. Requests without a
-pause cost it a share of the CPU (``workers/telemetry/http_pages.py``): while that is used up, connections wait to be accepted.
+pause cost it a share of the CPU (``workers/telemetry/http_pages.py``): while that is used up, all of them wait for a moment at a time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,12 @@ _ACCEPTED_AT_ONCE: Final = 8
 """Connections taken between two reads: below the cap, so that a request that has arrived is answered first."""
 
 _PAUSE_S: Final = 0.2
-"""Pause of accepting after an error: where the process has no descriptors left, the next try fails as well. Also the longest one for the CPU."""
+"""Pause of accepting after an error: where the process has no descriptors left, the next try fails as well."""
+
+CPU_PAUSE_S: Final = 0.04
+"""Longest pause for the CPU, in which nothing is read either: a request may come in 16,000 pieces. A probe has up to ``_QUEUE_LENGTH``
+connections before it, of which ``_ACCEPTED_AT_ONCE`` are taken between two pauses: it waits for less than a second, and probes of
+Kubernetes give up after three."""
 
 _READ_BYTES: Final = 16 * 1024
 _QUEUE_LENGTH: Final = 128
@@ -119,9 +124,9 @@ class MetricsServer:
             self._close_overdue()
             if self._listener in ready:
                 self._accept()
-            if pause_s := self._pages.cpu.pause_s():
-                self._pause(min(pause_s, _PAUSE_S))
             self._resume()
+            if pause_s := self._pages.cpu.pause_s():
+                time.sleep(min(pause_s, CPU_PAUSE_S))
 
     def _wait_s(self) -> float | None:
         """Seconds until the next time limit; None where there is none."""
@@ -138,7 +143,8 @@ class MetricsServer:
                 return
             except OSError as error:
                 if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
-                    self._pause(_PAUSE_S)
+                    self._selector.unregister(self._listener)
+                    self._paused_until_s = time.monotonic() + _PAUSE_S
                     return
                 continue  # the peer has left already (accept(2), 'Error handling')
             sock.setblocking(False)
@@ -146,12 +152,6 @@ class MetricsServer:
             connection = self._open[sock] = _Connection(sock, time.monotonic())
             self._selector.register(sock, selectors.EVENT_READ)
             self._advance(connection)
-
-    def _pause(self, pause_s: float) -> None:
-        """Accept nothing for that time."""
-        if self._paused_until_s is None:
-            self._selector.unregister(self._listener)
-        self._paused_until_s = time.monotonic() + pause_s
 
     def _resume(self) -> None:
         if self._paused_until_s is not None and time.monotonic() >= self._paused_until_s:

@@ -12,6 +12,8 @@ import signal
 import socket
 import struct
 import threading
+import time
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,7 @@ from workers.doctor.host import check_port
 from workers.monitoring.http import get
 from workers.telemetry import http_server
 from workers.telemetry.http_pages import CPU_BURST_S, CpuAllowance, Pages, ThreadClock
-from workers.telemetry.http_server import MOST_CONNECTIONS, MetricsServer
+from workers.telemetry.http_server import CPU_PAUSE_S, MOST_CONNECTIONS, MetricsServer
 
 OutcomeCounts = Callable[[str], float]
 
@@ -253,23 +255,33 @@ def test_without_descriptors_it_waits_and_serves_again() -> None:
 def test_a_server_that_has_used_its_share_of_the_cpu_pauses_and_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It accepts nothing until a share is left, at the most for a fifth of a second, and loses no request."""
+    """It reads nothing until a share is left, at the most for a moment, and loses no request."""
     clock = ThreadClock()
     used_s = itertools.chain((0.0, CPU_BURST_S + 0.01), itertools.repeat(CPU_BURST_S + 0.01))
     monkeypatch.setattr(clock, "used_s", lambda: next(used_s))
     paused: list[float] = []
-    pause = MetricsServer._pause
-
-    def noted(server: MetricsServer, pause_s: float) -> None:
-        paused.append(pause_s)
-        pause(server, pause_s)
-
-    monkeypatch.setattr(MetricsServer, "_pause", noted)
+    noting = types.SimpleNamespace(monotonic=time.monotonic, sleep=paused.append)
+    monkeypatch.setattr(http_server, "time", noting)
     with serving(cpu=CpuAllowance(clock)) as (server, _):
         for _ in range(3):
             assert ask(server.port, "/healthz").status == 200
     assert paused
-    assert all(0 < pause_s <= 0.2 for pause_s in paused)
+    assert all(0 < pause_s <= CPU_PAUSE_S for pause_s in paused)
+
+
+class InDebt(CpuAllowance):
+    """CPU of a thread that has always used more than it may."""
+
+    def left_s(self) -> float:
+        return -CPU_BURST_S
+
+
+def test_a_server_that_uses_more_than_its_share_of_the_cpu_answers_probes() -> None:
+    """Each pause is short, also where the share is used up still; before, none was accepted until it was not."""
+    with serving(cpu=InDebt()) as (server, _):
+        for _ in range(3):
+            assert ask(server.port, "/healthz").status == 200
+        assert ask(server.port, "/metrics").status == 503
 
 
 async def test_a_thousand_silent_connections_take_nothing_from_a_worker(make_rig: MakeRig) -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Metric
 
-from workers.telemetry.http_pages import CPU_BURST_S, CPU_SHARE, KEPT_S, CpuAllowance, Pages, ThreadClock
+from workers.telemetry.http_pages import (
+    CPU_BURST_S,
+    CPU_SHARE,
+    KEPT_IN_DEBT_S,
+    KEPT_S,
+    CpuAllowance,
+    Pages,
+    ThreadClock,
+)
 from workers.telemetry.http_request import Request
+from workers.telemetry.http_server import CPU_PAUSE_S
 
 
 @dataclass
@@ -70,17 +80,23 @@ class HandClock(ThreadClock):
 
 
 class Scraped:
-    """Pages with one counter, whose thread has used most of what it may."""
+    """Pages with two counters, whose thread has used most of what it may. ``page_s``: CPU time that a page costs."""
 
-    def __init__(self) -> None:
+    def __init__(self, page_s: float = 0.0) -> None:
         self.clock = HandClock()
+        self.page_s = page_s
         registry = CollectorRegistry()
+        registry.register(self)
         self.counter = Counter("signed", "Signed digests.", registry=registry)
         self.other = Counter("other", "Another.", registry=registry)
         cpu = CpuAllowance(self.clock)
         self.pages = Pages(registry, Condition(), cpu=cpu)
         cpu.left_s()
         self.clock.used += CPU_BURST_S * 0.9
+
+    def collect(self) -> Iterator[Metric]:
+        self.clock.used += self.page_s
+        return iter(())
 
     def scrape(self, query: str = "", **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -210,6 +226,55 @@ def test_while_the_cpu_is_scarce_another_selection_of_metrics_has_to_wait() -> N
     assert b"other_total" in scraped.scrape().body
     scraped.clock.now += KEPT_S + 0.01
     assert b"signed_total" not in scraped.scrape(other).body
+
+
+def each_format(scraped: Scraped) -> list[str]:
+    """Ask for a page of each; their statuses."""
+    return [
+        scraped.scrape(query, accept=accept, accept_encoding=encoding).status
+        for query in ("", "name[]=signed_total")
+        for accept in ("", "application/openmetrics-text")
+        for encoding in ("", "gzip")
+    ]
+
+
+@pytest.mark.parametrize(
+    "page_s, answered", [(0.01, 0.9), (0.1, 0.1)], ids=["a page of a few tenants", "one of a thousand"]
+)
+def test_pages_of_all_formats_in_turn_have_no_more_than_the_share(page_s: float, answered: float) -> None:
+    """Probes are in one line with them, so what they may cost bounds how long a probe waits."""
+    scraped = Scraped(page_s)
+    used_before, seconds = scraped.clock.used, 100
+    statuses = []
+    for _ in range(int(seconds / CPU_PAUSE_S)):
+        before = scraped.clock.used
+        statuses += each_format(scraped)
+        scraped.clock.now += CPU_PAUSE_S + scraped.clock.used - before
+    assert scraped.clock.used - used_before <= CPU_SHARE * (scraped.clock.now - 1000.0) + CPU_BURST_S
+    assert statuses.count("200 OK") > answered * len(statuses)
+
+
+def test_where_more_than_the_share_was_used_a_page_is_sent_again_for_a_second() -> None:
+    """What was not made since then has to wait, also a page of all metrics; a probe is answered as ever."""
+    scraped = Scraped(page_s=CPU_BURST_S)
+    assert scraped.scrape().status == "200 OK"
+    scraped.counter.inc()
+    scraped.clock.now += KEPT_S + 0.01
+    assert b"signed_total 0.0" in scraped.scrape().body
+    refused = scraped.scrape(accept_encoding="gzip")
+    assert (refused.status, refused.headers["Retry-After"]) == ("503 Service Unavailable", "1")
+    assert ask("/healthz", pages=scraped.pages).status == "200 OK"
+    scraped.clock.now += KEPT_IN_DEBT_S
+    assert b"signed_total 1.0" in scraped.scrape().body
+
+
+def test_a_page_that_is_older_than_a_second_is_not_sent_again() -> None:
+    """Also where none is made: old counters would look like those of a worker that stands still."""
+    scraped = Scraped(page_s=CPU_BURST_S)
+    assert scraped.scrape().status == "200 OK"
+    scraped.clock.now += KEPT_IN_DEBT_S + 0.01
+    scraped.clock.used += 1.0
+    assert scraped.scrape().status == "503 Service Unavailable"
 
 
 @pytest.mark.parametrize("method", ["POST", "OPTIONS", "DELETE"])
