@@ -15,7 +15,6 @@ _MOST_BYTES: Final = 107
 
 TAKEN: Final = "another process listens on this socket already"
 
-
 _LOCK: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MOST_TRIES: Final = 100
 

@@ -19,6 +19,7 @@ from queueing.broker.doorbell import (
     LONGEST_REST_S,
     RECONNECTED,
     SHORTEST_REST_S,
+    BellAllowance,
 )
 from queueing.protocol import keyspace
 from tests.support.clocks.fixed_random import FixedRandom
@@ -188,6 +189,18 @@ async def test_a_flood_of_bells_is_read_at_a_bounded_rate(monkeypatch: pytest.Mo
     assert clock.now_s - 1000.0 == pytest.approx(more / BELLS_PER_S, abs=SHORTEST_REST_S + 0.01)
 
 
+def test_a_quiet_hour_allows_no_more_than_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rest is long enough for some bells: a worker that is woken for each one would read them at the cost of them all."""
+    clock = Clock()
+    monkeypatch.setattr(doorbell, "time", clock)
+    allowance = BellAllowance()
+    clock.now_s += 3600.0
+    assert allowance.rest_s(BELLS_PER_S) == 0.0
+    assert allowance.rest_s(1.0) == SHORTEST_REST_S
+    clock.now_s += SHORTEST_REST_S
+    assert allowance.rest_s(1.0) == 0.0
+
+
 @pytest.mark.parametrize(
     "size_bytes, rests_s",
     [(BELL_BYTES, []), (1024 * BELL_BYTES, []), (512 * 1024 * 1024, [LONGEST_REST_S])],
@@ -202,12 +215,16 @@ async def test_a_long_message_counts_for_many(
     assert heard.pauses_s[:1] == rests_s
 
 
+@pytest.mark.parametrize(
+    "ends", [[], [RedisConnectionError()]], ids=["made again by redis-py", "told as an error"]
+)
 async def test_a_subscription_that_ends_again_and_again_claims_for_all_at_a_bounded_rate(
-    monkeypatch: pytest.MonkeyPatch,
+    ends: list[dict[str, Any] | Exception | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis ends it by each message that is longer than its buffer for subscribers."""
     clock, times = Clock(), 10
-    heard = await listened(FakeRedis([*CONFIRMED] * times), monkeypatch, clock=clock)
+    at_once = Backoff(first_s=1e-9, most_s=1e-9)
+    heard = await listened(FakeRedis([*CONFIRMED, *ends] * times), monkeypatch, at_once, clock)
     assert heard.subscribed == times
     assert clock.now_s - 1000.0 == pytest.approx(times * RECONNECTED / BELLS_PER_S - 1, abs=0.1)
 

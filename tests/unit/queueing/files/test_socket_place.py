@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,23 @@ def test_a_place_is_held_by_one_and_free_behind_the_block(tmp_path: Path) -> Non
     with held_place(place):
         assert (tmp_path / "agent.sock.lock").stat().st_mode & 0o777 == 0o600
     assert not list(tmp_path.iterdir())
+
+
+def lowest_free_descriptor() -> int:
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    """Neither of a place that was held, nor of one that could not be."""
+    before = lowest_free_descriptor()
+    with held_place(tmp_path / "agent.sock"):
+        held = lowest_free_descriptor()
+        with pytest.raises(OSError, match="already"), held_place(tmp_path / "agent.sock"):
+            pass
+        assert lowest_free_descriptor() == held > before
+    assert lowest_free_descriptor() == before
 
 
 def test_a_lock_that_a_killed_process_left_is_taken(tmp_path: Path) -> None:

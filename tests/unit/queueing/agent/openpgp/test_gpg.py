@@ -295,6 +295,45 @@ def test_a_dry_run_fails_where_the_signature_would(
     assert not list(signing.glob("*.sig"))
 
 
+def test_a_status_file_is_read_by_the_group_and_nobody_else(
+    signing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the mode of gpg's own."""
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", "--status-file=st", "-b", "f"])
+    before = os.umask(0)
+    try:
+        assert main() == 0
+    finally:
+        os.umask(before)
+    assert (signing / "st").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("log", ["--log-file=log", "--logger-fd=2", "--log-file=-"])
+@pytest.mark.parametrize(
+    "failing, why",
+    [
+        (["-b", "-u", "\udcff", "f"], b"are meant by \xff"),
+        (["-b", "missing"], b"missing: No such file or directory"),
+    ],
+    ids=["a name that is no text", "an error of the file system"],
+)
+def test_each_message_comes_to_the_log(
+    log: str,
+    failing: list[str],
+    why: bytes,
+    signing: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """The bytes of a name are those of the command line; '-' is stderr, which shows others than text in its own way."""
+    monkeypatch.setattr(sys, "argv", ["sigmill-gpg", log, *failing])
+    assert main() == 2
+    told = (signing / "log").read_bytes() if log == "--log-file=log" else capfdbinary.readouterr().err
+    assert why.rstrip(b"\xff") in told
+    assert (b"\xff" in why) == (b"\xff" in told) or log == "--log-file=-"
+    assert not (signing / "-").exists()
+
+
 def test_messages_are_appended_to_the_log_that_was_asked_for(
     signing: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
