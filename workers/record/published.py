@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from queueing.errors import ProofInvalid
@@ -60,24 +59,24 @@ def copied_logs(folder: Path, origin: Origin, sealed: Container[str]) -> set[str
 
     Each has the checkpoint of another tenant's log of this record, which is there under that tenant's name, and ``sealed``, the
     tenants whose logs were durable, does not have it. Any other folder with a checkpoint of another name may be a log that lost
-    its own. Raises ``OSError``.
+    its own. Raises ``RecordDamaged``, or ``OSError``.
     """
-    heads: dict[str, str] = {}
-    for name in tenants_of(folder):
-        if name not in sealed:
-            with suppress(RecordDamaged):
-                checkpoint = _checkpoint_or_none(folder / name)
-                heads[name] = "" if checkpoint is None else checkpoint.origin
+    heads = {
+        name: checkpoint
+        for name in tenants_of(folder)
+        if name not in sealed and (checkpoint := _checkpoint_or_none(folder / name)) is not None
+    }
     return {
         name
         for name, head in heads.items()
-        for other in [head.removeprefix(f"{origin.log_name}/").removesuffix(f"/{origin.name}")]
-        if other != name and head == origin.of(other) and (other in sealed or heads.get(other) == head)
+        if (other := other_tenant(head, name))
+        and head.origin == origin.of(other)
+        and (other in sealed or (other in heads and heads[other].origin == head.origin))
     }
 
 
 def _checkpoint_or_none(folder: Path) -> Checkpoint | None:
-    """Head as ``published_checkpoint`` has it; None also where something else than a file is in its place."""
+    """Head as ``published_checkpoint`` has it; None also where something else than a file is in its place. Raises ``RecordDamaged``, or ``OSError``."""
     try:
         return published_checkpoint(folder)
     except OSError as error:

@@ -157,13 +157,13 @@ class TenantLog:
         # A volume that begins exactly at the end has no bytes yet; the one before it is whole.
         volume, inside = divmod(size, VOLUME)
         # Hashes first: a reader who sees no entry sees no hash, and knows that both are made again.
-        if not inside:
-            _make_way_for_folder(self.folder)
+        if volume and not inside and not is_there(self.folder / "level0"):
+            raise RecordDamaged(f"{self.folder / 'level0'} is missing")
         lengths = {"level0": inside * HASH_BYTES, "entries": self._entry_bytes, "items": self._item_bytes}
         for kind, length in lengths.items():
             if inside and length and not is_there(self.folder / kind / f"{volume:06d}.bin"):
                 raise RecordDamaged(f"{self.folder / kind}/{volume:06d}.bin is missing")
-            _make_way_for_folder(self.folder / kind)
+            _check_folder(self.folder / kind, was_synced=volume > 0)
             for number, file in volumes_of(self.folder / kind):
                 if number > volume:
                     _remove(file)
@@ -221,7 +221,10 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _make_way_for_folder(folder: Path) -> None:
-    """Put out of the way what has the name of the folder and is none; nothing where there is nothing. Raises ``OSError``."""
-    if not is_there(folder) or not stat.S_ISDIR(folder.stat().st_mode):
-        make_way(folder)
+def _check_folder(folder: Path, *, was_synced: bool) -> None:
+    """Put out of the way what has the name of a folder of volumes and is none; it is damage where volumes of it may have been synced."""
+    if not os.path.lexists(folder) or (is_there(folder) and stat.S_ISDIR(folder.stat().st_mode)):
+        return
+    if was_synced:
+        raise RecordDamaged(f"{folder} is not a folder")
+    make_way(folder)

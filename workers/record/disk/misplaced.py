@@ -20,7 +20,7 @@ def make_way(place: Path) -> None:
     """
     try:
         mode = place.lstat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return
     kept_as = ""
     if stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode):

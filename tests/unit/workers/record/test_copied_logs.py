@@ -40,6 +40,10 @@ def state_dir(tmp_path: Path, writer: SegmentWriter) -> Path:
     return tmp_path
 
 
+def logs(state_dir: Path) -> list[str]:
+    return sorted(each.name for each in (state_dir / FOLDER_NAME / LOGS_NAME).iterdir())
+
+
 def copy(state_dir: Path, name: str = "acme.bak") -> Path:
     made = log_folder(state_dir, name)
     shutil.copytree(log_folder(state_dir, "acme"), made)
@@ -73,6 +77,7 @@ def test_a_copy_of_a_log_that_began_after_what_was_sealed_is_one(
     run_to_end(sealer(tmp_path))
     assert content(log_folder(tmp_path, "acme.bak")) == before
     assert checkpoint(tmp_path).size == 4
+    assert logs(tmp_path) == ["acme", "acme.bak"]
 
 
 def test_a_copy_is_told_by_the_scrubber_and_in_the_status(state_dir: Path) -> None:
@@ -117,7 +122,9 @@ def test_a_tenant_of_its_name_gets_a_log_of_its_own(
 
 
 def swapped(state_dir: Path) -> None:
-    """The log of globex is lost, and one of acme in its place."""
+    """The log of globex is lost, and a longer one of acme in its place: no file of it lacks what was sealed."""
+    append(SegmentWriter(state_dir / "wal"), *job("acme", 3))
+    seal(state_dir)
     shutil.rmtree(log_folder(state_dir, "globex"))
     copy(state_dir, "globex")
 
@@ -131,15 +138,42 @@ def former(state_dir: Path) -> None:
     """A log of a former record lies among those of this one."""
     name = give_up(state_dir)
     append(SegmentWriter(state_dir / "wal"), *job("acme", 7))
-    run_to_end(sealer(state_dir))
+    seal(state_dir)
     shutil.copytree(state_dir / name / LOGS_NAME / "acme", log_folder(state_dir, "acme.bak"))
 
 
-@pytest.mark.parametrize("happens", [swapped, moved, former])
+def begun(state_dir: Path) -> None:
+    """Logs of two tenants that began after what was sealed."""
+    append(SegmentWriter(state_dir / "wal"), *job("initech", 7), *job("hooli", 8))
+    run_to_end(sealer(state_dir))
+
+
+def begun_and_moved(state_dir: Path) -> None:
+    """A log that began after what was sealed has another name: it is not there under its own."""
+    begun(state_dir)
+    log_folder(state_dir, "initech").rename(log_folder(state_dir, "initech.bak"))
+
+
+def begun_and_replaced(state_dir: Path) -> None:
+    """In its place is a copy of another log."""
+    begun_and_moved(state_dir)
+    shutil.copytree(log_folder(state_dir, "hooli"), log_folder(state_dir, "initech"))
+
+
+@pytest.mark.parametrize(
+    "happens, why",
+    [
+        (swapped, "the log of globex is of another name: sigmill/prod/acme/"),
+        (moved, "acme/level0/000000.bin is missing"),
+        (former, "`sealed` says nothing of the log of acme.bak"),
+        (begun_and_moved, "the log of initech.bak is of another name"),
+        (begun_and_replaced, "the log of initech.bak is of another name"),
+    ],
+)
 def test_a_log_that_lost_its_own_checkpoint_is_no_copy(
-    state_dir: Path, happens: Callable[[Path], None]
+    state_dir: Path, happens: Callable[[Path], None], why: str
 ) -> None:
     """The files are then not those that were sealed, and nothing is signed on."""
     happens(state_dir)
-    with pytest.raises(RecordDamaged):
+    with pytest.raises(RecordDamaged, match=why):
         sealer(state_dir)

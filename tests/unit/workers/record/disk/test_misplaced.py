@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -9,16 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from queueing.transparency.merkle import HASH_BYTES
 from tests.support.disk.irregular import PUT, put_folder, put_huge, put_pipe
 from tests.support.farm.logged_jobs import append, job
+from tests.support.farm.sealed_logs import sealer
 from tests.unit.workers.record.test_sealing import checkpoint, seal
 from workers.journal.segment_writer import SegmentWriter
+from workers.record import published
 from workers.record.disk.misplaced import make_way, replace_by_rename
 from workers.record.exchange import SEALER_FOLDER, read_status
 from workers.record.folder import log_folder
 from workers.record.published import published_heads
 from workers.record.receipts.outbox import ReceiptOutbox, SealedReceipt
 from workers.record.replacement import former_records
+from workers.record.volumes import VOLUME, Position, RecordDamaged, TenantLog
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -99,6 +104,62 @@ def test_a_folder_of_volumes_that_is_none_is_made_where_nothing_of_it_was_durabl
     seal(state_dir)
     assert checkpoint(state_dir, "initech") == checkpoint(sealed_cleanly, "initech")
     assert told(caplog) == [(kind, f"{kind}~misplaced-1")]
+
+
+def no_level0(log: Path) -> None:
+    (log / "entries").mkdir(parents=True)
+
+
+def entries_in_a_file(log: Path) -> None:
+    (log / "level0").mkdir(parents=True)
+    put_note(log / "entries")
+
+
+def items_on_a_disk_that_is_not_mounted(log: Path) -> None:
+    for name in ("level0", "entries"):
+        (log / name).mkdir(parents=True)
+    put_link_to_nothing(log / "items")
+
+
+@pytest.mark.parametrize(
+    "put", [put_link_to_nothing, no_level0, entries_in_a_file, items_on_a_disk_that_is_not_mounted]
+)
+def test_what_is_in_the_place_of_full_volumes_is_damage_and_stays(tmp_path: Path, put: Put) -> None:
+    """Also where the log ends with a volume, of whose files nothing is cut: a new log in their place would begin in its middle."""
+    log = tmp_path / "acme"
+    put(log)
+    before = sorted(tmp_path.rglob("*"))
+    end = Position(size=VOLUME, subtrees=[bytes(HASH_BYTES)], entry_bytes=9, item_bytes=0)
+    with pytest.raises(RecordDamaged, match=r"acme/\w+ is (missing|not a folder)"):
+        TenantLog(log, end).cut()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_in_the_place_of_synced_bytes_is_damage_and_stays(tmp_path: Path) -> None:
+    """Its own size says nothing of them."""
+    folder = tmp_path / "level0" / "000000.bin"
+    folder.mkdir(parents=True)
+    end = Position(size=1, subtrees=[bytes(HASH_BYTES)], entry_bytes=9, item_bytes=0)
+    with pytest.raises(RecordDamaged, match="32 were synced"):
+        TenantLog(tmp_path, end).cut()
+    assert folder.is_dir()
+
+
+def test_a_checkpoint_that_the_disk_does_not_give_stays(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the sealer nor the worker goes on without it: it says how long the log was."""
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    before = checkpoint(state_dir)
+    with monkeypatch.context() as patched:
+        patched.setattr(published, "read_regular", broken)
+        for read in (sealer, lambda folder: published_heads(folder / "record")):
+            with pytest.raises(OSError, match="Input/output error"):
+                read(state_dir)
+    assert checkpoint(state_dir) == before
 
 
 @pytest.mark.parametrize("put", PUT.values(), ids=PUT.keys())
