@@ -142,7 +142,9 @@ def test_a_file_is_removed_and_the_folder_that_is_empty_then(folder: Path, outsi
     (folder / "a" / "b" / "x").symlink_to(outside / "x")
     (folder / "a" / "y").touch()
     (folder / "z").touch()
+    before = len([*Path("/proc/self/fd").iterdir()])
     for names in (("a", "b", "x"), ("a", "b", "x"), ("a", "no", "x"), ("z",)):
         remove_beneath(folder, names)
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
     assert [str(each.relative_to(folder)) for each in sorted(folder.rglob("*"))] == ["a", "a/y"]
     assert content(outside) == {"x": b"theirs"}

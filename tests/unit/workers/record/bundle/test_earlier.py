@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from queueing.errors import ProofInvalid
 from queueing.transparency.entries import Entry
 from queueing.transparency.notes import Ed25519NoteKey
 from tests.support.farm.forged_logs import ORIGIN, intent_of, outcome_of, row_of, write_log
@@ -34,6 +37,12 @@ def log_of(folder: Path, jobs: int) -> Path:
 def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Log of 201 entries."""
     return log_of(tmp_path_factory.mktemp("short"), 100)
+
+
+@pytest.fixture(scope="module")
+def middle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same log with 401 entries."""
+    return log_of(tmp_path_factory.mktemp("middle"), 200)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +78,31 @@ def test_an_export_of_a_log_that_has_grown_is_as_one_into_a_new_folder(
     assert not [each for each in (tmp_path / "bundle").rglob("*") if each.is_dir() and not [*each.iterdir()]]
 
 
+def test_the_same_range_of_a_log_that_has_grown_replaces_hashes_that_are_in_neither_range(
+    tmp_path: Path, middle: Path, long: Path
+) -> None:
+    """The right edge of the tree, which was behind the range."""
+    export(middle, tmp_path / "bundle", to_ms=90)
+    export(long, tmp_path / "bundle", to_ms=90)
+    export(long, tmp_path / "new", to_ms=90)
+    assert content(tmp_path / "bundle") == content(tmp_path / "new")
+
+
+def test_an_export_that_fails_removes_nothing_of_the_earlier_one(
+    tmp_path: Path, short: Path, long: Path
+) -> None:
+    """Its checkpoint and all entries and hashes of its tree are there."""
+    export(short, tmp_path / "bundle")
+    before = content(tmp_path / "bundle")
+    shutil.copytree(long, tmp_path / "torn")
+    entries = tmp_path / "torn" / "entries" / "000000.bin"
+    os.truncate(entries, entries.stat().st_size - 1)
+    with pytest.raises(ProofInvalid, match="damaged or cut"):
+        export(tmp_path / "torn", tmp_path / "bundle")
+    left = content(tmp_path / "bundle")
+    assert {name: left[name] for name in before if name in left} == before
+
+
 def test_a_wider_range_takes_in_the_earlier_one(tmp_path: Path, long: Path) -> None:
     """Nothing of the earlier one is left beside it."""
     export(long, tmp_path / "bundle", from_ms=140, to_ms=200)
@@ -94,13 +128,13 @@ def test_an_export_without_entries_of_the_earlier_one_is_refused(
 
 @pytest.mark.parametrize("to_ms", [None, 90])
 def test_an_export_of_a_log_that_was_longer_is_refused(
-    tmp_path: Path, short: Path, long: Path, to_ms: int | None
+    tmp_path: Path, middle: Path, long: Path, to_ms: int | None
 ) -> None:
     """The record was set back; the earlier bundle is the proof of that, also where it has no entries of what is lost."""
     export(long, tmp_path / "bundle", to_ms=to_ms)
     before = content(tmp_path / "bundle")
     with pytest.raises(OtherEntries):
-        export(short, tmp_path / "bundle", to_ms=to_ms)
+        export(middle, tmp_path / "bundle", to_ms=to_ms)
     assert content(tmp_path / "bundle") == before
 
 
