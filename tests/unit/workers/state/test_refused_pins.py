@@ -127,16 +127,30 @@ def test_invalid_warnings_are_ignored(pins: RefusedPins, planted: bytes) -> None
 
 
 @pytest.mark.timeout(10)
+@pytest.mark.parametrize("folder", ["", ".heard"])
 @pytest.mark.parametrize("put", PUT.values(), ids=PUT.keys())
 def test_a_record_that_is_no_record_is_an_error_of_its_token_alone(
-    pins: RefusedPins, tmp_path: Path, put: Callable[[Path], None]
+    pins: RefusedPins, tmp_path: Path, put: Callable[[Path], None], folder: str
 ) -> None:
-    """Which PIN was refused is unknown, so none is tried (``pin_attempt``); no login waits for a pipe."""
+    """Which PIN was refused, here or on another host, is unknown, so none is tried (``pin_attempt``); no login waits for a pipe."""
     pins.remember("globex", PIN)
-    put(tmp_path / "state" / "refused-pins" / "acme")
+    place = tmp_path / "state" / "refused-pins" / folder
+    place.mkdir(exist_ok=True)
+    put(place / "acme")
     with pytest.raises(OSError, match=r"not a regular|Is a dir|larger than"):
         pins.contains("acme", PIN)
     assert pins.contains("globex", PIN)
+
+
+def test_a_warning_that_is_there_is_not_written_again(pins: RefusedPins, tmp_path: Path) -> None:
+    """They are heard each second, and each is written durably."""
+    pins.remember("acme", PIN)
+    elsewhere = RefusedPins(tmp_path / "elsewhere")
+    written = []
+    for _ in range(2):
+        elsewhere.replace_reported(pins.to_report())
+        written.append((tmp_path / "elsewhere" / "refused-pins" / ".heard" / "acme").stat())
+    assert os.path.samestat(*written)
 
 
 @pytest.mark.timeout(10)
