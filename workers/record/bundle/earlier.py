@@ -1,6 +1,7 @@
-"""Files of an earlier export into the folder of a new one: its entries are never dropped, and what the new one replaces is removed.
+"""Files of an earlier export into the folder of a new one: an entry that is not in the new one is kept, and what the new one replaces is removed.
 
 The names say it all: an export writes a tile, a bundle of entries or items under one name only, which has its place in the log and its width.
+The content is not compared: what is damaged on the host by now replaces what the earlier export has of it.
 """
 
 from __future__ import annotations
