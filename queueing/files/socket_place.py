@@ -15,6 +15,9 @@ _MOST_BYTES: Final = 107
 
 TAKEN: Final = "another process listens on this socket already"
 
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Errors of flock(2) on a file system that has no locks, as NFS without its lock service."""
+
 _LOCK: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MOST_TRIES: Final = 100
 
@@ -23,8 +26,8 @@ _MOST_TRIES: Final = 100
 def held_place(path: Path) -> Iterator[None]:
     """Hold ``PATH.lock`` within the block, in which the caller may remove a socket that is at ``path`` and bind its own.
 
-    Without it, processes that start at once find the same left socket, and one removes what the other has bound. Raises ``OSError``
-    where another process holds it, or no socket can be bound.
+    Without it, processes that start at once find the same left socket, and one removes what the other has bound; so they may on a file
+    system that has no locks. Raises ``OSError`` where another process holds it, or no socket can be bound.
     """
     _check(path)
     lock = f"{path}.lock"
@@ -47,6 +50,9 @@ def _locked(lock: str) -> int:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 break
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), os.lstat(lock)):
                     opened.pop_all()

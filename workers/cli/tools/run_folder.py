@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from queueing.files.folders import each_entry, names_of
+from queueing.files.socket_place import NO_LOCKS
 from queueing.unix_time import HostClock
 
 PREFIX: Final = "sigmill-run-"
@@ -53,12 +54,19 @@ def sweep(below: Path) -> None:
 
 
 def _mark(held: contextlib.ExitStack, folder: Path) -> None:
+    """Mark the folder as in use; not on a file system without locks, where no sweep removes it."""
     draft = folder / f"{MARKER}.new"
     descriptor = os.open(draft, _FILE | os.O_CREAT | os.O_EXCL, 0o600)
     held.callback(os.close, descriptor)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.write(descriptor, _boot())
-    draft.rename(folder / MARKER)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        draft.unlink()
+    else:
+        os.write(descriptor, _boot())
+        draft.rename(folder / MARKER)
 
 
 def _remove_left(below: Path, name: str) -> None:

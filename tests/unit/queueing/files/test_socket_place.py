@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -90,3 +91,21 @@ def test_no_lock_is_left_where_no_socket_can_be(name: str, tmp_path: Path) -> No
     with pytest.raises(OSError, match=r"already in use|too long"), held_place(tmp_path / name):
         pass
     assert not list(tmp_path.glob("*.lock"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_has_places_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As NFS without its lock service: a process that runs alone there must start. Another error is one."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with held_place(tmp_path / "agent.sock"):
+        pass
+    assert not list(tmp_path.iterdir())
+    number = errno.EIO
+    with pytest.raises(OSError, match="Input/output"), held_place(tmp_path / "agent.sock"):
+        pass

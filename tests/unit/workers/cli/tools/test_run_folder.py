@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -248,4 +249,22 @@ def test_a_folder_that_cannot_be_marked_is_not_left(below: Path, monkeypatch: py
     monkeypatch.setattr(module, "_mark", full)
     with pytest.raises(OSError, match="No space left"), run_folder():
         pass
+    assert not list(below.iterdir())
+
+
+def test_a_file_system_without_locks_has_folders_that_no_sweep_removes(
+    below: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no telling which of them are in use."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with run_folder() as folder:
+        assert not list(folder.iterdir())
+        monkeypatch.undo()
+        monkeypatch.setattr(tempfile, "tempdir", str(below))
+        with run_folder():
+            assert folder.exists()
     assert not list(below.iterdir())
